@@ -1,0 +1,49 @@
+"""Errors that answer three questions: what came, what would be accepted, what to do next."""
+
+from __future__ import annotations
+
+
+class CardiozooError(Exception):
+    """Base of every error that cardiozoo raises on purpose; the command line prints it without a traceback.
+
+    Args:
+        came: What was given or found, with the name, path or count that is known.
+        accepted: What would have been accepted.
+        next_step: What to do now: a command, an option, a place to read on.
+    """
+
+    def __init__(self, came: str, accepted: str = "", next_step: str = "") -> None:
+        self.came, self.accepted, self.next_step = came, accepted, next_step
+        super().__init__("\n".join(part for part in (came, accepted, next_step) if part))
+
+
+class UnknownNameError(CardiozooError, ValueError):
+    """A model, data module, recipe, task or option value that nobody has registered."""
+
+
+class NameCollisionError(CardiozooError):
+    """Two installed packages claim one name."""
+
+
+class BrokenPluginError(CardiozooError):
+    """An entry point exists but importing what it names fails."""
+
+
+class OptionError(CardiozooError, ValueError):
+    """An option out of its range, or two options that contradict each other."""
+
+
+class RawDataError(CardiozooError):
+    """Raw files that are missing, truncated or not in the documented layout."""
+
+
+class StoreError(CardiozooError):
+    """A prepared store that is absent, incomplete, damaged, foreign or of another version."""
+
+
+class CheckpointError(CardiozooError):
+    """A checkpoint that is absent or does not fit the model that was asked for."""
+
+
+class PredictionsError(CardiozooError):
+    """A predictions table that does not follow the format."""
