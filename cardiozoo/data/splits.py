@@ -1,0 +1,172 @@
+"""Which patient is in which split: a seeded hash of the patient's number, so that one patient is in one split only.
+
+The hash of one patient does not depend on the others. A patient stays where they are when the release of the data
+changes, when other options choose other stays, and for both modalities and all tasks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from cardiozoo.errors import OptionError, RawDataError, StoreError
+
+SPLITS = ("train", "val", "test")
+_FILE_NAMES = {"train": "train", "val": "val", "validate": "val", "validation": "val", "valid": "val", "test": "test"}
+
+
+def unit_hash(numbers: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """A pseudo-random number in [0, 1) for each integer, from BLAKE2b of (purpose, seed, number).
+
+    Args:
+        numbers: (N,) integers, for instance subject_id.
+        seed: Another seed gives an independent draw.
+        purpose: Another purpose gives an independent draw.
+
+    Returns:
+        float64 (N,).
+    """
+    unique, inverse = np.unique(np.asarray(numbers, dtype=np.int64), return_inverse=True)
+    digests = b"".join(
+        hashlib.blake2b(f"{purpose}/{seed}/{number}".encode(), digest_size=8).digest() for number in unique.tolist()
+    )
+    # 53 bits fit a float64 exactly
+    values = (np.frombuffer(digests, dtype=">u8") >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return values[inverse.reshape(-1)]
+
+
+def assign_splits(
+    subject_ids: np.ndarray, seed: int = 0, test_fraction: float = 0.2, val_fraction: float = 0.08
+) -> np.ndarray:
+    """The split of each patient: 20 % test, 8 % validation (10 % of the rest, as published), the others train.
+
+    Args:
+        subject_ids: (N,) patient numbers; repeated numbers get the same split.
+        seed: Seed of the hash.
+        test_fraction: Expected share of the patients in the test split.
+        val_fraction: Expected share of the patients in the validation split.
+
+    Returns:
+        (N,) strings ``train``, ``val``, ``test``.
+
+    Raises:
+        OptionError: A fraction is outside [0, 1), or nothing is left to train on.
+    """
+    check_fractions(test_fraction, val_fraction)
+    draw = unit_hash(subject_ids, seed, "split")
+    return np.where(draw < test_fraction, "test", np.where(draw < test_fraction + val_fraction, "val", "train"))
+
+
+def check_fractions(test_fraction: float, val_fraction: float) -> None:
+    """Raise `OptionError` unless both fractions and what they leave for training make sense."""
+    for name, value in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
+        if not 0.0 <= value < 1.0:
+            raise OptionError(
+                f"{name} is {value}.", "A share of the patients in [0, 1).", "The default is 0.2 and 0.08."
+            )
+    if test_fraction + val_fraction >= 1.0:
+        raise OptionError(
+            f"test_fraction + val_fraction is {test_fraction + val_fraction:g}.",
+            "Less than 1, so that patients are left to train on.",
+            "Make one of them smaller.",
+        )
+
+
+def read_split_file(path: str | Path) -> dict[int, str]:
+    """Read an external list of patients: CSV (also .gz) or Parquet with the columns subject_id and split.
+
+    ``validate`` and ``validation`` are read as ``val``. Patients that are not listed go to train, as in the
+    published lists.
+
+    Raises:
+        RawDataError: Columns are missing, a split has another name, or one patient is listed in two splits.
+    """
+    path = Path(path)
+    accepted = "A CSV or Parquet file with the columns subject_id and split (train, val or test), one row a patient."
+    try:
+        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RawDataError(f"The split file {path} cannot be read: {error}", accepted, "Check --split_file.") from error
+    missing = {"subject_id", "split"} - set(table.columns)
+    if missing:
+        raise RawDataError(
+            f"The split file {path} lacks {', '.join(sorted(missing))}.", accepted, "Rename its columns."
+        )
+    subjects = table["subject_id"].cast(pl.Int64, strict=False)
+    if subjects.null_count():
+        raise RawDataError(
+            f"{subjects.null_count()} rows of {path} hold no number as subject_id.", accepted, "Correct them."
+        )
+    names = [str(name).strip().lower() for name in table["split"].to_list()]
+    unknown = sorted(set(names) - set(_FILE_NAMES))
+    if unknown:
+        raise RawDataError(
+            f"The split file {path} names the splits {', '.join(unknown[:5])}.", accepted, "Rename them."
+        )
+    chosen: dict[int, str] = {}
+    for subject, name in zip(subjects.to_list(), names, strict=True):
+        if chosen.setdefault(subject, _FILE_NAMES[name]) != _FILE_NAMES[name]:
+            raise RawDataError(f"{path} lists patient {subject} in two splits.", accepted, "One patient, one split.")
+    return chosen
+
+
+def splits_from_list(subject_ids: np.ndarray, listed: dict[int, str]) -> np.ndarray:
+    """The split of each patient by an external list; patients in no list are train."""
+    return np.array([listed.get(int(subject), "train") for subject in subject_ids], dtype="<U5")
+
+
+def assign_folds(subject_ids: np.ndarray, folds: int, fold: int, seed: int = 0) -> np.ndarray:
+    """The split of each patient in one turn of a k-fold cross-validation over patients.
+
+    Fold `fold` is the test split, so every patient is tested exactly once in `folds` turns; one in ten of the
+    others, by an independent hash, is the validation split.
+
+    Raises:
+        OptionError: Fewer than two folds, or `fold` is not one of 0 ... folds - 1.
+    """
+    check_folds(folds, fold)
+    mine = np.floor(unit_hash(subject_ids, seed, "fold") * folds).astype(np.int64) == fold
+    validation = unit_hash(subject_ids, seed, "fold-validation") < 0.1
+    return np.where(mine, "test", np.where(validation, "val", "train"))
+
+
+def check_folds(folds: int, fold: int) -> None:
+    """Raise `OptionError` unless `fold` is one of at least two folds."""
+    if folds < 2:
+        raise OptionError(f"folds is {folds}.", "At least 2.", "Leave folds out to use the split of the store.")
+    if not 0 <= fold < folds:
+        raise OptionError(f"fold is {fold} of {folds} folds.", f"0 ... {folds - 1}.", "Choose one of them.")
+
+
+def check_one_split_per_patient(tables: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> None:
+    """Assert that no patient is in two splits, within and across tables.
+
+    Args:
+        tables: (name, subject_ids (N,), splits (N,)) of each table.
+
+    Raises:
+        StoreError: A patient is in two splits, or a split has another name than train, val, test.
+    """
+    keys = []
+    for name, subject_ids, names in tables:
+        unknown = set(np.unique(names).tolist()) - set(SPLITS)
+        if unknown:
+            raise StoreError(
+                f"{name} names the splits {sorted(unknown)}.", f"{', '.join(SPLITS)}.", "Prepare the store again."
+            )
+        codes = np.searchsorted(np.sort(SPLITS), np.asarray(names, dtype="<U5"))
+        keys.append(np.unique(np.asarray(subject_ids, dtype=np.int64) * len(SPLITS) + codes))
+    if not keys:
+        return
+    patients, count = np.unique(np.unique(np.concatenate(keys)) // len(SPLITS), return_counts=True)
+    if (count > 1).any():
+        twice = patients[count > 1]
+        raise StoreError(
+            f"{len(twice)} patients are in more than one split, for instance {', '.join(map(str, twice[:3]))}.",
+            "One patient, one split, for both modalities and all tasks.",
+            "Prepare the store again; if you gave a split file, check it.",
+        )
