@@ -1,0 +1,1 @@
+"""The gated multimodal unit, a third-party model for cardiozoo."""
