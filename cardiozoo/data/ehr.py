@@ -21,6 +21,7 @@ from cardiozoo.data.ehr_vocabulary import (
     VARIABLES,
     Normalizer,
 )
+from cardiozoo.data.icd import PHENOTYPE_TYPES, PHENOTYPES, LabelRule, code_map, phenotypes
 
 __all__ = [
     "CHANNELS",
@@ -33,11 +34,16 @@ __all__ = [
     "MASK_COLUMNS",
     "NORMAL_CODES",
     "NORMAL_VALUES",
+    "PHENOTYPES",
+    "PHENOTYPE_TYPES",
     "RANGES",
     "VARIABLES",
+    "LabelRule",
     "Normalizer",
     "bin_block",
     "bin_events",
     "bin_lengths",
+    "code_map",
     "parse_value",
+    "phenotypes",
 ]
