@@ -1,0 +1,88 @@
+"""Ranking metrics that say what they could not compute."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+from torchmetrics.utilities import dim_zero_cat
+
+from cardiozoo.nn.losses import LossTerm
+
+
+class MacroRanking(Metric):
+    """Macro AUROC and AUPRC (average precision) over the classes for which they are defined.
+
+    A class is defined if its labelled, scored samples hold both a positive and a negative. The others are left out of
+    the means and counted. A NaN in target or score leaves out that entry. With no class defined the means are NaN.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("scores", default=[], dist_reduce_fx="cat")
+        self.add_state("targets", default=[], dist_reduce_fx="cat")
+
+    def update(self, score: Tensor, target: Tensor) -> None:
+        """Scores and targets (0, 1 or NaN), both (B, C)."""
+        self.scores.append(score.detach().float())
+        self.targets.append(target.detach().float())
+
+    def compute(self) -> dict[str, Tensor]:
+        """``auroc``, ``auprc`` and the number of ``undefined_classes``."""
+        scores, targets = dim_zero_cat(self.scores), dim_zero_cat(self.targets)
+        auroc, auprc = [], []
+        for score, target in zip(scores.T, targets.T, strict=True):
+            usable = ~(score.isnan() | target.isnan())
+            score, target = score[usable], target[usable].long()
+            if 0 < int(target.sum()) < len(target):
+                auroc.append(binary_auroc(score, target))
+                auprc.append(binary_average_precision(score, target))
+        undefined = torch.tensor(float(scores.shape[1] - len(auroc)), device=scores.device)
+        nan = torch.tensor(torch.nan, device=scores.device)
+        return {
+            "auroc": torch.stack(auroc).mean() if auroc else nan,
+            "auprc": torch.stack(auprc).mean() if auprc else nan,
+            "undefined_classes": undefined,
+        }
+
+
+class EpochMeters(nn.Module):
+    """Loss and ranking metrics of one pass over a split, summed over all samples of all processes.
+
+    The loss is the weighted sum of the terms' means over the whole split, not a mean of batch means: with masked
+    entries the two differ. Nothing is exchanged before ``compute``, so processes may differ in their number of batches.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict()
+        self.weights: dict[str, float] = {}
+        self.ranking = MacroRanking()
+
+    def update(self, terms: dict[str, LossTerm], score: Tensor, target: Tensor) -> None:
+        """Add a batch: loss terms by name, scores and targets (B, C)."""
+        for name, term in terms.items():
+            if name not in self.terms:
+                self.terms[name] = MeanMetric(nan_strategy="disable").to(score.device)
+            count = term.mask.sum()
+            self.terms[name].update(term.total().detach() / count.clamp_min(1), count)
+            self.weights[name] = term.weight
+        self.ranking.update(score, target)
+
+    def compute(self) -> dict[str, Tensor]:
+        """``loss``, each ``loss_<term>`` where there are several, and the metrics of ``MacroRanking``."""
+        # A term without a single entry in the split (no pair of modalities, say) is 0 / 0: undefined by itself, nothing
+        # in the sum.
+        means = {name: meter.compute() for name, meter in self.terms.items()}
+        total = torch.stack([self.weights[name] * mean.nan_to_num(0.0) for name, mean in means.items()]).sum()
+        several = {f"loss_{name}": mean for name, mean in means.items()} if len(means) > 1 else {}
+        return {"loss": total, **several, **self.ranking.compute()}
+
+    def reset(self) -> None:
+        """Forget the pass."""
+        for meter in (*self.terms.values(), self.ranking):
+            meter.reset()
