@@ -74,20 +74,19 @@ def choose(model: str, data: str, task: str | None, synthetic: bool) -> list[Rec
 
 
 def named(name: str) -> list[Recipe]:
-    """The recipe ``model/data[.variant]`` with the one it is laid over, or the YAML file at the path ``name``.
+    """The layers of the recipe ``model/data[.variant[.variant]]``, or the one YAML file at the path ``name``.
 
     Raises:
         UnknownNameError: there is neither such a recipe nor such a file.
     """
     if Path(name).suffix in (".yaml", ".yml"):
         if not Path(name).is_file():
-            raise UnknownNameError(
-                f"There is no recipe file {name}.", "A YAML file, or a name like drfuse/mimic_cxr_ehr."
-            )
+            raise UnknownNameError(f"There is no recipe file {name}.", "A YAML file, or a name: drfuse/mimic_cxr_ehr.")
         return [Recipe(name, Path(name), "file")]
     everything = recipes()
-    if normalized(name) not in everything:
-        raise unknown_name("recipe", name, everything)
-    recipe = everything[normalized(name)]
-    base = everything.get(normalized(recipe.pair))
-    return [base, recipe] if base and base != recipe else [recipe]
+    pair, *variants = normalized(name).split(".")
+    asked = [f"{pair}.{variant}" for variant in variants] or [pair]
+    for layer in asked:
+        if layer not in everything:
+            raise unknown_name("recipe", layer, everything)
+    return [everything[layer] for layer in dict.fromkeys([pair, *asked]) if layer in everything]

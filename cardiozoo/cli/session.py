@@ -1,0 +1,319 @@
+"""One run from the folder that is made for it to the judgement in it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from cardiozoo.cli.arguments import Arguments
+from cardiozoo.cli.deviations import deviations
+from cardiozoo.cli.recipes import SYNTHETIC
+from cardiozoo.errors import CheckpointError
+from cardiozoo.registry import registered
+from cardiozoo.training.callbacks import default_callbacks
+from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
+from cardiozoo.training.logs import join, set_aside
+from cardiozoo.training.output import EpochLines
+from cardiozoo.training.predictions import PredictionWriter
+from cardiozoo.training.processes import global_rank
+from cardiozoo.training.record import RunRecord, command_line, environment, write_json
+from cardiozoo.training.resume import ExactResume, WholeFiles
+from cardiozoo.training.run_folder import choose_run_folder, continue_run_folder
+
+
+class Session:
+    """What surrounds the trainer in one command.
+
+    Args:
+        arguments: The expanded command line.
+        config: The parsed options of the command.
+        model: The model.
+        data: The data module.
+        linked: What the data answered to the model's parameters.
+    """
+
+    def __init__(
+        self,
+        arguments: Arguments,
+        config: Any,
+        model: LightningModule,
+        data: LightningDataModule,
+        linked: dict[str, Any],
+    ) -> None:
+        self.arguments, self.config, self.model, self.data, self.linked = arguments, config, model, data, linked
+        self.command = arguments.command
+        self.names = {"model": _name("model", type(model)), "data": _name("data", type(data))}
+        self.folder = Path()
+        self.record: RunRecord | None = None
+        self.trainer: Trainer | None = None
+        self.monitor: dict[str, str] = {}
+        if arguments.checkpoint is not None:
+            check_linked(arguments.checkpoint, read_hyperparameters(arguments.checkpoint), linked)
+
+    # --- Before ----------------------------------------------------------------------------------------------------
+
+    def open_folder(self, config_text: str) -> None:
+        """Makes the run folder, or takes up the one that is resumed, and writes config and manifest into it."""
+        if self.arguments.resume is not None:
+            self.folder = continue_run_folder(self.arguments.resume)
+            _check_same_data(self.folder, self.data)
+        else:
+            runs, run_dir = Path(self.config.runs), self.config.run_dir
+            self.folder = choose_run_folder(
+                runs, self.names["model"], self.names["data"], self.command, run_dir and Path(run_dir)
+            )
+        if global_rank() > 0:
+            return
+        config = self.folder / "config.yaml"
+        if config.is_file() and config.read_text(encoding="utf-8") != config_text:
+            number = len(list(self.folder.glob("config.before-*.yaml"))) + 1
+            config.rename(self.folder / f"config.before-{number}.yaml")
+        config.write_text(config_text, encoding="utf-8")
+        stored = getattr(self.data, "store_path", None)
+        if stored is not None and (Path(stored) / "manifest.json").is_file():
+            shutil.copyfile(Path(stored) / "manifest.json", self.folder / "data_manifest.json")
+        elif isinstance(getattr(self.data, "manifest", None), dict):
+            write_json(self.folder / "data_manifest.json", self.data.manifest)
+
+    def trainer_arguments(self, given: Any, monitor: str, monitor_mode: str) -> dict[str, Any]:
+        """Arguments of the Trainer that follow from the run; what the config brings itself stays."""
+        self.monitor = {"monitor": monitor, "mode": monitor_mode}
+        callbacks = _as_list(given.get("callbacks"))
+        ours: list[Callback] = [ExactResume(), PredictionWriter(self.folder)]
+        if self.command == "fit" and not given.get("fast_dev_run"):
+            every, patience = self.config.save_every_n_steps, self.config.patience
+            if given.get("enable_checkpointing") is not False:
+                ours += default_callbacks(callbacks, self.folder, monitor, monitor_mode, patience, every)
+        if not sys.stderr.isatty():
+            ours.append(EpochLines())
+        plugins = _as_list(given.get("plugins"))
+        return {
+            "callbacks": [*callbacks, *ours],
+            "logger": self._loggers(given.get("logger")),
+            "plugins": [*plugins, WholeFiles()],
+            "default_root_dir": given.get("default_root_dir") or str(self.folder),
+        }
+
+    def _loggers(self, given: Any) -> Any:
+        if given is False:
+            return False
+        loggers: list[Logger] = [logger for logger in _as_list(given) if isinstance(logger, Logger)]
+        if self.command == "fit" and not any(isinstance(logger, CSVLogger) for logger in loggers):
+            if self.arguments.resume is not None and global_rank() == 0:
+                set_aside(self.folder / "logs", _step(self.arguments.checkpoint))
+            loggers.append(CSVLogger(self.folder, name="logs", version=""))
+        return loggers or False
+
+    # --- During ----------------------------------------------------------------------------------------------------
+
+    def start(self, trainer: Trainer) -> None:
+        """Writes run.json as ``running``."""
+        self.trainer = trainer
+        self.record = RunRecord(self.folder, self._facts(trainer), write=trainer.is_global_zero)
+        self._say(f"cardiozoo: run folder {self.folder}")
+
+    def finish(self, status: str, error: BaseException | None = None) -> None:
+        """Writes how the run ended; the log of a resumed run becomes one file again."""
+        assert self.record is not None and self.trainer is not None
+        for logger in self.trainer.loggers:
+            logger.save()
+        if self.trainer.is_global_zero:
+            join(self.folder / "logs")
+        self.record.finish(status, error)
+
+    # --- After -----------------------------------------------------------------------------------------------------
+
+    def after_fit(self) -> None:
+        """Tests the best checkpoint on the test split and judges the predictions."""
+        trainer = self.trainer
+        assert trainer is not None and self.record is not None
+        self.record.update(epochs=trainer.current_epoch, steps=trainer.global_step)
+        if trainer.fast_dev_run:
+            self._say("cardiozoo: fast_dev_run leaves no checkpoint, so nothing is tested")
+            return
+        best = self._best_checkpoint()
+        self.record.update(checkpoint=self._checkpoint_facts())
+        if self.config.evaluate:
+            trainer.test(self.model, datamodule=self.data, ckpt_path=str(best), verbose=False)
+            self._judge()
+
+    def after_test(self) -> None:
+        """Judges the predictions of the test split."""
+        if self.config.evaluate:
+            self._judge()
+
+    def after_validate(self) -> None:
+        """Says where the predictions are."""
+        self._say_written()
+
+    def after_predict(self) -> None:
+        """Says where the predictions are."""
+        self._say_written()
+
+    def _best_checkpoint(self) -> Path:
+        assert self.trainer is not None
+        callback = self.trainer.checkpoint_callback
+        best = Path(getattr(callback, "best_model_path", "") or "missing")
+        if not best.is_file():
+            raise CheckpointError(
+                f"Training ended after {self.trainer.global_step} steps without a checkpoint, so nothing can be tested.",
+                "At least one epoch with a validation (trainer.max_epochs, trainer.limit_val_batches).",
+                "Train longer, or add --evaluate false.",
+            )
+        return best
+
+    def _judge(self) -> None:
+        assert self.trainer is not None
+        if not self.trainer.is_global_zero:
+            return
+        from rich.console import Console
+
+        from cardiozoo.evaluation import evaluate_run
+
+        evaluation = evaluate_run(self.folder, n_bootstrap=self.config.n_bootstrap, seed=_seed(self.config))
+        evaluation.render(Console(width=None if sys.stdout.isatty() else 120))
+        self._say_written()
+        print(f"Report: {self.folder / 'report.html'}")
+
+    def _say_written(self) -> None:
+        assert self.trainer is not None
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, PredictionWriter) and callback.written is not None and self.trainer.is_global_zero:
+                print(f"Predictions: {callback.written}")
+
+    def _say(self, text: str) -> None:
+        if global_rank() == 0:
+            print(text, file=sys.stderr, flush=True)
+
+    # --- Facts -----------------------------------------------------------------------------------------------------
+
+    def _facts(self, trainer: Trainer) -> dict[str, Any]:
+        recipes, data = self.arguments.recipes, self.data
+        parameters = list(self.model.parameters())
+        synthetic = any(recipe.variant == SYNTHETIC for recipe in recipes)
+        source = self.arguments.source_run if self.arguments.resume is None else None
+        return {
+            "command": self.command,
+            "command_line": command_line(),
+            "model": {
+                "name": self.names["model"],
+                "class_path": _path(type(self.model)),
+                "title": _title("model", self.names["model"]),
+                "parameters": sum(p.numel() for p in parameters),
+                "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+            },
+            "data": {
+                "name": self.names["data"],
+                "class_path": _path(type(data)),
+                "title": _title("data", self.names["data"]),
+                "store": _text(getattr(data, "store_path", None)),
+                "manifest_sha256": getattr(data, "manifest_sha256", None),
+                "synthetic": bool(getattr(data, "synthetic", False)),
+            },
+            "task": _task(data) | self.monitor,
+            "recipe": {
+                "name": self.arguments.recipe_name,
+                "source": [f"{recipe.name} ({recipe.package})" for recipe in recipes],
+                "preset_note": "small preset for the synthetic cohort, not the paper's" if synthetic else None,
+            },
+            "deviations": deviations(self.arguments),
+            "seed": _seed(self.config),
+            "precision": str(trainer.precision),
+            "devices": trainer.world_size,
+            "strategy": type(trainer.strategy).__name__,
+            "source_run": _text(source),
+            "checkpoint": {"used": _text(self.arguments.checkpoint)},
+            "epochs": None,
+            "steps": None,
+            **environment(trainer.strategy.root_device),
+        }
+
+    def _checkpoint_facts(self) -> dict[str, Any]:
+        assert self.trainer is not None
+        best = self.trainer.checkpoint_callback
+        last = [
+            c.best_model_path
+            for c in self.trainer.checkpoint_callbacks
+            if isinstance(c, ModelCheckpoint) and c.monitor is None
+        ]
+        score = getattr(best, "best_model_score", None)
+        return {
+            "best": _relative(getattr(best, "best_model_path", ""), self.folder),
+            "last": _relative(next((path for path in last if path), ""), self.folder),
+            "monitor": getattr(best, "monitor", None),
+            "score": None if score is None else float(score),
+        }
+
+
+def _check_same_data(run: Path, data: LightningDataModule) -> None:
+    before = yaml.safe_load((run / "run.json").read_text()).get("data", {}).get("manifest_sha256")
+    now = getattr(data, "manifest_sha256", None)
+    if before is not None and now is not None and before != now:
+        raise CheckpointError(
+            f"The store is not the one that {run} was trained on: manifest {str(now)[:12]}, then {before[:12]}.",
+            "The same store, so that the resumed run is one run.",
+            "To go on with other data: cardiozoo fit --ckpt_path RUN/checkpoints/last.ckpt, which makes a new run.",
+        )
+
+
+def _task(data: LightningDataModule) -> dict[str, Any]:
+    spec = getattr(data, "spec", None)
+    name = getattr(getattr(spec, "task", None), "name", None) or getattr(data, "task", None)
+    return {
+        "name": _text(name),
+        "kind": getattr(data, "task_kind", None),
+        "classes": getattr(data, "class_names", None),
+    }
+
+
+def _name(kind: str, cls: type) -> str:
+    """The registered name of a class, else its own."""
+    for claimants in registered(kind).values():
+        for entry in claimants:
+            if entry.class_path == _path(cls):
+                return entry.name
+    return cls.__name__
+
+
+def _title(kind: str, name: str) -> str:
+    from cardiozoo.cards import listing
+
+    return next((row["title"] for row in listing(kind) if row["name"] == name), "")
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _relative(path: str, folder: Path) -> str | None:
+    if not path:
+        return None
+    inside = Path(path).resolve()
+    return str(inside.relative_to(folder.resolve())) if inside.is_relative_to(folder.resolve()) else str(inside)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return (
+        [] if value is None or isinstance(value, bool) else list(value) if isinstance(value, list | tuple) else [value]
+    )
+
+
+def _seed(config: Any) -> int:
+    return int(config.seed_everything or 0)
+
+
+def _step(checkpoint: Path | None) -> int:
+    import torch
+
+    return int(torch.load(checkpoint, map_location="meta", mmap=True, weights_only=True)["global_step"])

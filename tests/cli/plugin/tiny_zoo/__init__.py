@@ -1,0 +1,1 @@
+"""A plugin for the tests of the command line: small enough that a run takes a second."""
