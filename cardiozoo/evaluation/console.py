@@ -1,0 +1,93 @@
+"""An evaluation as a table in the terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from cardiozoo.evaluation import tables
+from cardiozoo.evaluation.metrics import METRICS, TITLES
+
+if TYPE_CHECKING:
+    from cardiozoo.evaluation.compare import Comparison
+    from cardiozoo.evaluation.evaluate import Evaluation
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A value for reading; an undefined one is said to be so."""
+    return "undefined" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def with_interval(row: dict[str, float | None], digits: int = 3, value: str = "value") -> str:
+    """``0.812 (0.790, 0.834)``, or ``undefined``."""
+    middle = row[value]
+    if middle is None or math.isnan(middle):
+        return "undefined"
+    low, high = row["low"], row["high"]
+    if low is None or high is None or math.isnan(low):
+        return f"{middle:.{digits}f} (no limits)"
+    return f"{middle:.{digits}f} ({low:.{digits}f}, {high:.{digits}f})"
+
+
+def render(evaluation: Evaluation, console: Console | None = None) -> None:
+    """Print macro metrics of each subset (the metric itself for a single class), with what they rest on."""
+    console = console or Console()
+    predictions, settings = evaluation.predictions, evaluation.settings
+    single = len(predictions.classes) == 1
+    title = f"{evaluation.run.model} on {evaluation.run.data}" if evaluation.run.facts else predictions.source.name
+    task = f", {evaluation.run.task}" if evaluation.run.task else ""
+    marker = "SYNTHETIC · " if evaluation.synthetic else ""
+    table = _table(f"{marker}{title}{task}: {predictions.split} split")
+    table.add_column("subset")
+    for metric in METRICS:
+        table.add_column(TITLES[metric] if single else f"macro {TITLES[metric]}", justify="right", no_wrap=True)
+    for column in ("samples", "patients") if single else ("samples", "patients", "classes"):
+        table.add_column(column, justify="right")
+    for subset in evaluation.tables["subsets"]["subset"]:
+        rows = [evaluation.value(metric, subset) for metric in METRICS]
+        cells = [subset, *(with_interval(row) for row in rows), f"{rows[0]['rows']:,}", f"{rows[0]['patients']:,}"]
+        table.add_row(*cells, *([] if single else [f"{rows[0]['classes_defined']}/{rows[0]['classes']}"]))
+    unit = "patients" if predictions.has_patients else "rows"
+    caption = [f"{settings.level:.0%} percentile intervals, {settings.n_bootstrap:,} bootstrap draws of {unit}."]
+    undefined = _undefined(evaluation)
+    caption += [undefined] if undefined else []
+    caption += ["Synthetic data: these numbers say nothing about patients."] if evaluation.synthetic else []
+    table.caption = "\n".join(caption)
+    console.print(table)
+
+
+def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print the differences of the macro metrics (A minus B) by subset."""
+    console = console or Console()
+    marker = "SYNTHETIC · " if comparison.synthetic else ""
+    table = _table(f"{marker}A {comparison.name_a} minus B {comparison.name_b}")
+    for name, justify in (("subset", "left"), ("metric", "left"), ("A", "right"), ("B", "right"), ("A - B", "right")):
+        table.add_column(name, justify=justify)
+    for row in comparison.table.iter_rows(named=True):
+        if row["class"] == tables.MACRO or len(comparison.classes) == 1:
+            values = number(row["value_a"]), number(row["value_b"]), with_interval(row, value="difference")
+            table.add_row(row["subset"], TITLES[row["metric"]], *values)
+    table.caption = "\n".join(comparison.notes)
+    console.print(table)
+
+
+def _undefined(evaluation: Evaluation) -> str:
+    """One sentence on classes without a value in the whole table."""
+    first = evaluation.tables["subsets"]["subset"][0]
+    rows = evaluation.tables["per_class"]
+    lacking = rows.filter((rows["subset"] == first) & (rows["metric"] == "auroc") & rows["undefined"].is_not_null())
+    if not len(lacking):
+        return ""
+    reasons = "; ".join(f"{row['class']}: {row['undefined']}" for row in lacking.head(4).iter_rows(named=True))
+    more = f"; and {len(lacking) - 4} more" if len(lacking) > 4 else ""
+    return f"Undefined ({first}): {reasons}{more}."
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
+    )

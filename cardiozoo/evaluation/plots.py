@@ -1,0 +1,239 @@
+"""The plots of an evaluation. Each takes the evaluation and gives a figure, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from cardiozoo.evaluation import tables
+from cardiozoo.evaluation.calibration import POOLED
+from cardiozoo.evaluation.evaluate import Evaluation
+from cardiozoo.evaluation.figures import BLUE, GREY, ORANGE, TEAL, interval_dots, new_figure
+from cardiozoo.evaluation.metrics import METRICS, TITLES, undefined_reason
+
+COLORS = {"auroc": BLUE, "auprc": TEAL}
+MOST_SMALL_PANELS = 30
+MOST_LEVELS = 40
+
+
+def per_class(evaluation: Evaluation) -> Figure | str:
+    """Forest plot: each class's AUROC and AUPRC with intervals, prevalence as a tick."""
+    subset = evaluation.tables["subsets"]["subset"][0]
+    rows = evaluation.tables["per_class"].filter(pl.col("subset") == subset)
+    names = rows["class"].unique(maintain_order=True).to_list()
+    y = list(range(len(names)))[::-1]
+    figure = new_figure(9.5, 1.5 + 0.27 * len(names), f"Per class, {subset} rows", evaluation.synthetic)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, metric in zip(panels, METRICS, strict=True):
+        of_metric = rows.filter(pl.col("metric") == metric).to_dicts()
+        if metric == "auroc":
+            axes.axvline(0.5, color=GREY, linewidth=0.8, linestyle=":")
+        else:
+            for height, row in zip(y, of_metric, strict=True):
+                if row["prevalence"] is not None:
+                    axes.plot([row["prevalence"]], [height], "|", color=ORANGE, markersize=8, markeredgewidth=1.6)
+        macro = evaluation.value(metric, subset)["value"]
+        if len(names) > 1 and np.isfinite(macro):
+            axes.axvline(macro, color=COLORS[metric], linewidth=0.9, linestyle="--", alpha=0.7)
+        interval_dots(axes, y, of_metric, COLORS[metric])
+        axes.set_title({"auroc": "AUROC (dotted: chance)", "auprc": "AUPRC (orange: prevalence)"}[metric])
+        axes.grid(axis="y", alpha=0.12)
+    panels[0].set_yticks(y, [_short(name, 44) for name in names])
+    panels[0].set_ylim(-0.7, len(names) - 0.3)
+    return figure
+
+
+def curves(evaluation: Evaluation) -> Figure | str:
+    """ROC and precision-recall curves: each class thin, their mean bold."""
+    predictions = evaluation.predictions
+    defined = [c for c in range(len(predictions.classes)) if undefined_reason(predictions.target[:, c]) is None]
+    if not defined:
+        return "no class has both positives and negatives"
+    grid = np.linspace(0, 1, 201)
+    roc, recall_precision = [], []
+    for c in defined:
+        labelled = ~np.isnan(predictions.target[:, c])
+        target, score = predictions.target[labelled, c], predictions.score[labelled, c]
+        fpr, tpr, _ = roc_curve(target, score)
+        roc.append(np.interp(grid, fpr, tpr))
+        precision, recall, _ = precision_recall_curve(target, score)
+        # Precision is a step between recalls: take the point at or above each recall asked for.
+        at = np.searchsorted(recall[::-1], grid, side="left")
+        recall_precision.append(precision[::-1][np.minimum(at, len(recall) - 1)])
+    figure = new_figure(9.5, 4.3, f"Curves, {predictions.split} split", evaluation.synthetic)
+    panels = figure.subplots(1, 2)
+    names = ("ROC", "false positive rate", "true positive rate"), ("Precision and recall", "recall", "precision")
+    for axes, drawn, color, (title, x, y) in zip(panels, (roc, recall_precision), (BLUE, TEAL), names, strict=True):
+        for line in drawn if len(drawn) > 1 else ():
+            axes.plot(grid, line, color=color, alpha=0.25, linewidth=0.8)
+        label = f"mean of {len(drawn)} classes" if len(drawn) > 1 else predictions.classes[defined[0]]
+        axes.plot(grid, np.mean(drawn, axis=0), color=color, linewidth=2.2, label=_short(label, 40))
+        axes.set(title=title, xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
+        axes.legend(loc="lower right" if title == "ROC" else "upper right")
+    panels[0].plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    return figure
+
+
+def reliability(evaluation: Evaluation) -> Figure | str:
+    """Reliability curves in bins of equal mass: all classes pooled with intervals, and each class small."""
+    points = evaluation.tables["reliability"].filter(pl.col("binning") == "equal_mass")
+    names = [n for n in points["class"].unique(maintain_order=True).to_list() if n != POOLED]
+    if not len(points):
+        return "no row has a label"
+    shown = names[:MOST_SMALL_PANELS] if len(names) > 1 else []
+    columns = 5
+    lines = ceil(len(shown) / columns)
+    figure = new_figure(9.5, 4.0 + 1.75 * lines, "Calibration: observed share of positives", evaluation.synthetic)
+    parts = figure.subfigures(2, 1, height_ratios=[3.7, 1.75 * lines]) if shown else [figure]
+    curve, share = parts[0].subplots(1, 2, width_ratios=[1, 1.2])
+    pooled = points.filter(pl.col("class") == (POOLED if len(names) > 1 else names[0]))
+    _reliability_curve(curve, pooled, 1.0)
+    curve.set(title="All classes pooled" if shown else _short(names[0], 40), xlabel="mean score", ylabel="observed")
+    _score_histogram(share, evaluation)
+    if shown:
+        grid = parts[1].subplots(lines, columns, squeeze=False).ravel()
+        for axes, name in zip(grid, shown, strict=False):
+            of_class = points.filter(pl.col("class") == name)
+            top = max(0.05, float(np.nanmax([*of_class["mean_score"], *of_class["observed"]])) * 1.15)
+            _reliability_curve(axes, of_class, min(top, 1.0))
+            axes.set_title(_short(name, 24), fontsize=7, fontweight="normal")
+            axes.tick_params(labelsize=6)
+            axes.locator_params(nbins=3)
+        for axes in grid[len(shown) :]:
+            axes.set_visible(False)
+    return figure
+
+
+def _reliability_curve(axes: Any, points: pl.DataFrame, top: float) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    known = points.filter(pl.col("low").is_not_nan() & pl.col("low").is_not_null())
+    axes.fill_between(known["mean_score"], known["low"], known["high"], color=BLUE, alpha=0.2, linewidth=0)
+    axes.plot(points["mean_score"], points["observed"], color=BLUE, marker="o", markersize=2.5, linewidth=1.2)
+    axes.set(xlim=(0, top), ylim=(0, top))
+
+
+def _score_histogram(axes: Any, evaluation: Evaluation) -> None:
+    predictions = evaluation.predictions
+    for value, color, label in ((0, GREY, "negatives"), (1, ORANGE, "positives")):
+        scores = predictions.score[predictions.target == value]
+        if len(scores):
+            axes.hist(scores, bins=np.linspace(0, 1, 41), color=color, alpha=0.55, density=True, label=label)
+    axes.set(title="Scores by label (density)", xlabel="score", xlim=(0, 1))
+    axes.legend(loc="upper right")
+
+
+def subgroups(evaluation: Evaluation) -> Figure | str:
+    """Forest plot of AUROC and AUPRC by level of each group (macro; the class itself if there is one)."""
+    table = evaluation.tables["subgroups"]
+    if not len(table):
+        return "the table names no groups"
+    name = tables.MACRO if len(evaluation.predictions.classes) > 1 else evaluation.predictions.classes[0]
+    rows = table.filter((pl.col("class") == name) & (pl.col("rows") > 0))
+    labels: list[str] = []
+    y: list[float] = []
+    height = 0.0
+    keys = [(r["group"], r["level"], r["rows"]) for r in rows.filter(pl.col("metric") == "auroc").to_dicts()]
+    if len(keys) > MOST_LEVELS:
+        keys = keys[:MOST_LEVELS]
+    for i, (group, level, count) in enumerate(keys):
+        height -= 1.6 if i and group != keys[i - 1][0] else 1.0
+        y.append(height)
+        labels.append(f"{group}  {_short(level, 26)}  (n = {count:,})")
+    figure = new_figure(9.5, 1.5 + 0.3 * len(keys), "Subgroups", evaluation.synthetic)
+    panels = figure.subplots(1, 2, sharey=True)
+    subset = evaluation.tables["subsets"]["subset"][0]
+    for axes, metric in zip(panels, METRICS, strict=True):
+        of_metric = {(r["group"], r["level"]): r for r in rows.filter(pl.col("metric") == metric).to_dicts()}
+        overall = evaluation.value(metric, subset)["value"]
+        if np.isfinite(overall):
+            axes.axvline(overall, color=COLORS[metric], linewidth=0.9, linestyle="--", alpha=0.7)
+        interval_dots(axes, y, [of_metric[key[:2]] for key in keys], COLORS[metric])
+        prefix = "macro " if name == tables.MACRO else ""
+        axes.set_title(f"{prefix}{TITLES[metric]} (dashed: {subset} rows)")
+        axes.grid(axis="y", alpha=0.12)
+    panels[0].set_yticks(y, labels)
+    panels[0].set_ylim(min(y, default=-1) - 0.7, -0.3)
+    return figure
+
+
+def training(evaluation: Evaluation) -> Figure | str:
+    """Loss and validation metrics by epoch, from the run's log."""
+    log = evaluation.run.curves
+    if log is None:
+        return evaluation.run.absent.get("logs/metrics.csv", "no log")
+    loss = {"train": _by_epoch(log, "train/loss_epoch", "train/loss"), "validation": _by_epoch(log, "val/loss")}
+    scores = {TITLES[m]: _by_epoch(log, f"val/{m}") for m in METRICS}
+    if not any(len(x) for x, _ in (*loss.values(), *scores.values())):
+        return "the log holds neither train/loss nor val/loss, val/auroc or val/auprc"
+    figure = new_figure(9.5, 3.4, "Training", evaluation.synthetic)
+    panels = figure.subplots(1, 2)
+    for axes, lines, title in zip(panels, (loss, scores), ("Loss", "Validation metrics (macro)"), strict=True):
+        for (label, (x, values)), color in zip(lines.items(), (BLUE, TEAL), strict=True):
+            if len(x):
+                axes.plot(x, values, color=color, label=label, marker="o", markersize=2.5)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.lines:
+            axes.legend()
+    monitor = evaluation.run.facts.get("task", {})
+    x, values = _by_epoch(log, str(monitor.get("monitor")))
+    if len(x):
+        best = int(np.nanargmin(values) if monitor.get("mode") == "min" else np.nanargmax(values))
+        for axes in panels:
+            axes.axvline(x[best], color=ORANGE, linewidth=1, linestyle="--")
+        panels[1].set_title(f"Validation metrics (best {monitor['monitor']}: epoch {x[best]:.0f})")
+    return figure
+
+
+def cohort(evaluation: Evaluation) -> Figure | str:
+    """How many stays were left after each step of the preparation."""
+    flow = evaluation.run.manifest.get("flow") or []
+    unit = next((u for u in ("stays", "images") if any(step.get(u) is not None for step in flow)), None)
+    steps = [step for step in flow if unit and step.get(unit) is not None]
+    if not steps:
+        return evaluation.run.absent.get("data_manifest.json", "the data manifest tells no cohort flow")
+    figure = new_figure(9.5, 1.1 + 0.36 * len(steps), f"Cohort: {unit} left after each step", evaluation.synthetic)
+    axes = figure.subplots()
+    y = list(range(len(steps)))[::-1]
+    counts = [step[unit] for step in steps]
+    axes.barh(y, counts, color=BLUE, alpha=0.75, height=0.62)
+    for height, step in zip(y, steps, strict=True):
+        lost = f"   −{step['excluded']:,} {_short(str(step.get('reason') or ''), 60)}" if step.get("excluded") else ""
+        axes.text(step[unit], height, f" {step[unit]:,}{lost}", va="center", fontsize=8)
+    axes.set_yticks(y, [_short(str(step["step"]), 44) for step in steps])
+    axes.set_xlim(0, max(*counts, 1) * 1.75)
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+    return figure
+
+
+PLOTS: dict[str, Callable[[Evaluation], Figure | str]] = {
+    "cohort": cohort,
+    "training": training,
+    "per_class": per_class,
+    "curves": curves,
+    "subgroups": subgroups,
+    "reliability": reliability,
+}
+
+
+def _by_epoch(log: pl.DataFrame, *names: str) -> tuple[np.ndarray, np.ndarray]:
+    """The last value an epoch of the first of these columns that the log has: (epochs, values)."""
+    for name in names:
+        if name in log.columns and log[name].dtype.is_numeric():
+            rows = log.select("epoch", name).drop_nulls().group_by("epoch").last().sort("epoch")
+            if len(rows):
+                return rows["epoch"].to_numpy().astype(float), rows[name].to_numpy().astype(float)
+    return np.empty(0), np.empty(0)
+
+
+def _short(text: str, most: int) -> str:
+    text = text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+    return text.replace("$", r"\$")  # a dollar would begin a formula

@@ -1,0 +1,184 @@
+"""The HTML report of an evaluation: one file, no network, no patient's or sample's name in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cardiozoo.evaluation import tables
+from cardiozoo.evaluation.calibration import MEASURES, POOLED
+from cardiozoo.evaluation.console import number, with_interval
+from cardiozoo.evaluation.evaluate import Evaluation
+from cardiozoo.evaluation.figures import house_style, inline_svg, save_png
+from cardiozoo.evaluation.metrics import METRICS, TITLES
+from cardiozoo.evaluation.plots import PLOTS
+
+MEASURE_TITLES = {
+    "brier": "Brier score",
+    "ece_equal_width": "calibration error, bins of equal width",
+    "ece_equal_mass": "calibration error, bins of equal mass",
+}
+MOST_GAPS = 24
+
+
+def write_report(evaluation: Evaluation, path: Path) -> list[Path]:
+    """Draw the plots (PNG beside the tables, SVG inside the report) and write the report; returns the files written."""
+    drawn: dict[str, dict[str, Any]] = {}
+    files = []
+    with house_style():
+        for name, plot in PLOTS.items():
+            png = evaluation.folder / f"{name}.png"
+            result = plot(evaluation)
+            if isinstance(result, str):
+                png.unlink(missing_ok=True)  # one of an earlier evaluation would belie this one
+                drawn[name] = {"svg": None, "reason": result}
+                continue
+            files.append(save_png(result, png))
+            drawn[name] = {"svg": Markup(inline_svg(result, name)), "reason": None}
+    tables.write_text(path, render_html(evaluation, drawn))
+    return [*files, path]
+
+
+def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str:
+    """The report as text; ``drawn`` holds per plot its ``svg``, or the ``reason`` why there is none."""
+    environment = Environment(
+        loader=PackageLoader("cardiozoo.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "interval": with_interval, "count": _count, "percent": _percent}
+    run, predictions = evaluation.run, evaluation.predictions
+    return environment.get_template("report.html").render(
+        evaluation=evaluation,
+        run=run,
+        facts=run.facts,
+        manifest=run.manifest,
+        predictions=predictions,
+        settings=evaluation.settings,
+        synthetic=evaluation.synthetic,
+        single=len(predictions.classes) == 1,
+        metrics=TITLES,
+        plots=drawn,
+        patients=len(set(predictions.patient.tolist())),
+        key_numbers=_key_numbers(evaluation),
+        averages=_averages(evaluation),
+        classes=_classes(evaluation),
+        subsets=evaluation.tables["subsets"].to_dicts(),
+        groups=_groups(evaluation),
+        calibration=_calibration(evaluation),
+        measures=MEASURE_TITLES,
+        undefined=_undefined(evaluation),
+        run_rows=_flat(run.facts),
+        subject=_subject(evaluation),
+    )
+
+
+def _subject(evaluation: Evaluation) -> str:
+    if not evaluation.run.facts:
+        return evaluation.predictions.source.name
+    return f"{evaluation.run.model} on {evaluation.run.data}"
+
+
+def _key_numbers(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The macro metrics of each subset that has a value, with a strip that shows the interval on [0, 1]."""
+    cards = []
+    for subset in evaluation.tables["subsets"]["subset"]:
+        for metric in METRICS:
+            row = evaluation.value(metric, subset)
+            if row["rows"]:
+                cards.append(row | {"title": TITLES[metric]})
+    return cards
+
+
+def _averages(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One line a subset and average, both metrics side by side."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in evaluation.tables["metrics"].to_dicts():
+        line = lines.setdefault((row["subset"], row["average"]), dict(row))
+        line[row["metric"]] = row
+    return list(lines.values())
+
+
+def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One line a class: both metrics in each subset."""
+    lines: dict[str, dict[str, Any]] = {}
+    for row in evaluation.tables["per_class"].to_dicts():
+        line = lines.setdefault(row["class"], {"class": row["class"], "subsets": {}})
+        line["subsets"].setdefault(row["subset"], {})[row["metric"]] = row
+    return list(lines.values())
+
+
+def _groups(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Per group column: its levels and the gaps between them, for the macro mean (or the only class)."""
+    name = tables.MACRO if len(evaluation.predictions.classes) > 1 else evaluation.predictions.classes[0]
+    values = evaluation.tables["subgroups"].filter(pl.col("class") == name).to_dicts()
+    gaps = evaluation.tables["gaps"].filter(pl.col("class") == name).to_dicts()
+    groups: dict[str, dict[str, Any]] = {}
+    for row in values:
+        group = groups.setdefault(
+            row["group"], {"name": row["group"], "levels": {}, "pairs": {}, "mean": {}, "more": 0}
+        )
+        group["levels"].setdefault(row["level"], dict(row))[row["metric"]] = row
+    for row in gaps:
+        group = groups[row["group"]]
+        if row["kind"] == "mean absolute pairwise":
+            group["mean"][row["metric"]] = row
+            continue
+        pair = group["pairs"].setdefault((row["level"], row["reference"]), {"defined": False})
+        pair.setdefault(row["kind"], {})[row["metric"]] = row
+        pair["defined"] |= row["value"] is not None and row["value"] == row["value"]
+    for group in groups.values():
+        defined = {key: pair for key, pair in group["pairs"].items() if pair["defined"]}
+        group["undefined_pairs"] = len(group["pairs"]) - len(defined)
+        group["pairs"] = dict(list(defined.items())[:MOST_GAPS])
+        group["more"] = len(defined) - len(group["pairs"])
+    return list(groups.values())
+
+
+def _calibration(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One line a class, pooled and macro first."""
+    lines: dict[str, dict[str, Any]] = {}
+    for row in evaluation.tables["calibration"].to_dicts():
+        lines.setdefault(row["class"], {"class": row["class"]})[row["measure"]] = row
+    first = [lines[name] for name in (POOLED, "macro") if name in lines and len(evaluation.predictions.classes) > 1]
+    return first + [lines[name] for name in evaluation.predictions.classes if set(MEASURES) <= set(lines[name])]
+
+
+def _undefined(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Regions with classes that have no value: which, and why; how many lack it in some draws only."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in evaluation.tables["undefined"].to_dicts():
+        line = lines.setdefault((row["kind"], row["region"]), dict(row) | {"reasons": {}, "partly": 0, "most": 0})
+        if row["reason"].startswith("only in some draws"):
+            line["partly"] += 1
+            line["most"] = max(line["most"], row["undefined_draws"])
+        else:
+            line["reasons"].setdefault(row["reason"], []).append(row["class"])
+    return list(lines.values())
+
+
+def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as dotted names and text; lists on one line."""
+    rows: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            rows.append((f"{prefix}{key}", ", ".join(str(v) for v in value) or "none"))
+        else:
+            rows.append((f"{prefix}{key}", "none" if value is None else str(value)))
+    return rows
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"

@@ -1,0 +1,127 @@
+"""What stands in a run's folder beside its predictions. All of it may be absent: a bare table is judged too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cardiozoo.errors import PredictionsError
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The files of a run.
+
+    Attributes:
+        folder: The run's folder, or None for a bare table.
+        facts: run.json.
+        manifest: data_manifest.json, the manifest of the store.
+        config: config.yaml as text.
+        curves: logs/metrics.csv, one row an entry of the logger.
+        absent: File -> why it says nothing, for those that are missing or unreadable.
+    """
+
+    folder: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    config: str = ""
+    curves: pl.DataFrame | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def synthetic(self) -> bool | None:
+        """Whether the data came from a simulator; None if nobody says."""
+        stated = self.facts.get("data", {}).get("synthetic", self.manifest.get("synthetic"))
+        return None if stated is None else bool(stated)
+
+    @property
+    def model(self) -> str:
+        return str(self.facts.get("model", {}).get("name") or "unnamed model")
+
+    @property
+    def data(self) -> str:
+        return str(self.facts.get("data", {}).get("name") or "unnamed data")
+
+    @property
+    def task(self) -> str:
+        return str(self.facts.get("task", {}).get("name") or "")
+
+    def class_groups(self, classes: tuple[str, ...]) -> dict[str, list[str]]:
+        """Named groups of classes (acute, mixed, chronic, ...) that run.json gives, of the classes judged."""
+        stated = self.facts.get("class_groups") or self.facts.get("task", {}).get("class_groups") or {}
+        groups = {str(name): [c for c in classes if c in members] for name, members in stated.items()}
+        return {name: members for name, members in groups.items() if members}
+
+
+def read_run(folder: Path) -> RunFacts:
+    """Read what is there; what is not is named in ``absent``, never an error."""
+    absent: dict[str, str] = {}
+    facts = _json(folder / "run.json", absent)
+    manifest = _json(folder / "data_manifest.json", absent)
+    config = folder / "config.yaml"
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    if not text:
+        absent["config.yaml"] = "there is no such file beside the predictions"
+    return RunFacts(folder, facts, manifest, text, _curves(folder, absent), absent)
+
+
+def find_predictions(folder: Path) -> Path:
+    """The predictions table of a run: ``predictions.parquet``, else .csv, else the only ``predictions.*``.
+
+    Raises:
+        PredictionsError: None, or several to choose from.
+    """
+    for name in ("predictions.parquet", "predictions.csv"):
+        if (folder / name).is_file():
+            return folder / name
+    others = sorted(p for p in folder.glob("predictions.*") if p.suffix in (".parquet", ".csv"))
+    if len(others) == 1:
+        return others[0]
+    if others:
+        raise PredictionsError(
+            f"{folder} holds {', '.join(p.name for p in others)} but no predictions.parquet.",
+            "One table at a time.",
+            f"Name the file: cardiozoo evaluate {others[0]}",
+        )
+    raise PredictionsError(
+        f"{folder} holds no predictions table.",
+        "predictions.parquet or predictions.csv in the folder of a run, or the path of a table.",
+        "`cardiozoo test` and `cardiozoo predict` write one into the run's folder.",
+    )
+
+
+def _json(path: Path, absent: dict[str, str]) -> dict[str, Any]:
+    if not path.is_file():
+        absent[path.name] = "there is no such file beside the predictions"
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        absent[path.name] = f"the file is no valid JSON ({error})"
+        return {}
+    if not isinstance(content, dict):
+        absent[path.name] = "the file holds no JSON object"
+        return {}
+    return content
+
+
+def _curves(folder: Path, absent: dict[str, str]) -> pl.DataFrame | None:
+    """The logger's CSV: in logs/, or in the newest version of it where a logger numbers its versions."""
+    found = [folder / "logs" / "metrics.csv", *folder.glob("logs/**/metrics.csv")]
+    files = sorted({p for p in found if p.is_file()}, key=lambda p: (p.stat().st_mtime_ns, str(p)))
+    if not files:
+        absent["logs/metrics.csv"] = "there is no such file beside the predictions"
+        return None
+    try:
+        table = pl.read_csv(files[-1], infer_schema_length=None)
+    except pl.exceptions.PolarsError as error:
+        absent["logs/metrics.csv"] = f"the file cannot be read ({str(error).splitlines()[0]})"
+        return None
+    if "epoch" not in table.columns:
+        absent["logs/metrics.csv"] = "the file has no column `epoch`"
+        return None
+    return table
