@@ -1,0 +1,361 @@
+"""The contract of a model, one function a rule."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from cardiozoo.data.batch import Batch
+from cardiozoo.testing.batches import concatenate, select, spoil_masked
+from cardiozoo.testing.processes import pair
+from cardiozoo.testing.subject import CLASSES, Check, Subject, locate, logits_of, training_loss
+
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def model_checks(
+    name_or_class: str | type,
+    missing: Sequence[str] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    **init: Any,
+) -> list[Check]:
+    """The checks of a model, for ``pytest.mark.parametrize("check", model_checks(...), ids=str)``.
+
+    Args:
+        name_or_class: Registered name, class path or class.
+        missing: Modalities that rows may lack; the card's ``missing`` if None.
+        shapes: Shape of one sample a modality where the default does not suit, ``{"cxr": (3, 224, 224)}``.
+        **init: Arguments of ``__init__`` over the card's ``tiny``.
+    """
+    cls, card = locate(name_or_class, "model")
+    subject = Subject(cls, card, init, missing, shapes)
+    return [Check(function.__name__.removeprefix("check_"), partial(function, subject)) for function in CHECKS]
+
+
+def check_model(
+    name_or_class: str | type,
+    missing: Sequence[str] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    **init: Any,
+) -> None:
+    """Run every check of the contract on a model; arguments as for ``model_checks``.
+
+    Raises:
+        AssertionError: A rule is broken; the message names the rule.
+    """
+    for check in model_checks(name_or_class, missing, shapes, **init):
+        try:
+            check()
+        except AssertionError as error:
+            raise AssertionError(f"{check}: {error}") from error
+
+
+def check_card(subject: Subject) -> None:
+    """The card says what the commands need to know."""
+    card = subject.card
+    assert card, f"{subject.name} has no card: a YAML file beside its module"
+    needed = ("name", "title", "summary", "modalities", "tasks", "missing", "tiny")
+    absent = [field for field in needed if field not in card]
+    assert not absent, f"the card lacks {', '.join(absent)}"
+    assert set(card["missing"]) <= set(card["modalities"]), "the card tolerates a missing modality it does not use"
+    assert subject.kinds, f"the card's tasks {card['tasks']} hold none of {', '.join(CLASSES)}"
+
+
+def check_shapes(subject: Subject) -> None:
+    """Logits are (B, C) and finite, the loss is a finite scalar, for every kind of task."""
+    for kind in subject.kinds:
+        model, batch = subject.build(kind), subject.batch(kind)
+        expected = (len(batch["id"]), CLASSES[kind])
+        logits = logits_of(model, batch)
+        assert logits.shape == expected, f"{kind}: logits have shape {tuple(logits.shape)}, expected {expected}"
+        assert logits.isfinite().all(), f"{kind}: logits are not finite"
+        loss = training_loss(model.train(), batch)
+        assert loss.isfinite(), f"{kind}: the training loss is {loss}"
+
+
+def check_gradients(subject: Subject) -> None:
+    """Every trainable parameter gets a finite gradient in every composition of a batch; not all are 0 if complete."""
+    for kind in subject.kinds:
+        for words, present in subject.compositions().items():
+            model = subject.build(kind).train()
+            training_loss(model, subject.batch(kind, size=4, present=present)).backward()
+            # A model of the missing modality alone has nothing to learn from where it is missing.
+            _require_gradients(model, f"{kind}, {words}", nonzero=not present)
+
+
+def check_masked_entries(subject: Subject) -> None:
+    """NaN and inf in absent rows and padded steps change no logit and reach no gradient."""
+    for words, present in subject.compositions().items():
+        batch = subject.batch(size=4, present=present)
+        for filler in (torch.nan, torch.inf):
+            model, spoiled = subject.build(), spoil_masked(batch, filler)
+            clean = logits_of(model, batch)
+            _same(logits_of(model, spoiled), clean, f"{words}: logits with {filler} in masked entries")
+            model.train()
+            loss = training_loss(model, spoiled)
+            assert loss.isfinite(), f"{words}: the loss is {loss} with {filler} in masked entries"
+            loss.backward()
+            _require_gradients(model, f"{words}, {filler} in masked entries")
+
+
+def check_unlabelled(subject: Subject) -> None:
+    """Unlabelled targets are left out: finite loss and gradients, also in a batch without any label."""
+    batch = subject.batch(size=4)
+    for words, rows in (("one unlabelled row", slice(0, 1)), ("no label at all", slice(None))):
+        target = batch["target"].clone()
+        target[rows] = torch.nan if target.is_floating_point() else -1
+        model = subject.build().train()
+        loss = training_loss(model, {**batch, "target": target})
+        assert loss.isfinite(), f"{words}: the loss is {loss}"
+        loss.backward()
+        _require_gradients(model, words)
+
+
+def check_padding(subject: Subject) -> None:
+    """More padding behind a time series changes nothing."""
+    if "ehr" not in subject.modalities:
+        return
+    batch, model = subject.batch(), subject.build()
+    longer = nn.functional.pad(batch["ehr"], (0, 0, 0, 5))
+    _same(logits_of(model, {**batch, "ehr": longer}), logits_of(model, batch), "logits with five more padded steps")
+
+
+def check_rows(subject: Subject) -> None:
+    """In evaluation a row's logits depend on nothing but the row: alone, in any order, beside any others."""
+    for words, present in subject.compositions(size=4).items():
+        batch, model = subject.batch(size=4, present=present), subject.build()
+        together = logits_of(model, batch)
+        order = [2, 0, 3, 1]
+        _same(logits_of(model, select(batch, order)), together[order], f"{words}: logits of the rows in another order")
+        for row in range(4):
+            alone = logits_of(model, select(batch, [row]))
+            _same(alone, together[[row]], f"{words}: logits of row {row} alone")
+
+
+def check_batch_of_one(subject: Subject) -> None:
+    """A batch of one row trains and is predicted."""
+    for words, present in subject.compositions(size=1).items():
+        model = subject.build().train()
+        batch = subject.batch(size=1, present=present)
+        training_loss(model, batch).backward()
+        _require_gradients(model, f"one row, {words}")
+        assert logits_of(model, batch).shape == (1, CLASSES[subject.kind]), "the batch axis got lost"
+
+
+def check_record(subject: Subject) -> None:
+    """``predict_step`` returns the standard record and leaves the batch as it was."""
+    for kind in subject.kinds:
+        model, batch = subject.build(kind).eval(), subject.batch(kind)
+        size, classes = len(batch["id"]), CLASSES[kind]
+        before = concatenate([batch])
+        with torch.no_grad():
+            record = model.predict_step(batch, 0)
+        _same_batch(batch, before)
+        absent = [key for key in ("id", "patient", "class_names", "score", "target", "present") if key not in record]
+        assert not absent, f"{kind}: the record lacks {', '.join(absent)}"
+        assert record["id"] == batch["id"], f"{kind}: the record's ids are not the batch's"
+        for key in ("score", "target"):
+            assert record[key].shape == (size, classes), f"{kind}: {key} has shape {tuple(record[key].shape)}"
+        score = record["score"]
+        assert ((score >= 0) & (score <= 1)).all(), f"{kind}: scores are not probabilities"
+        if kind == "multiclass":
+            _same(score.sum(1), torch.ones(size), "the sum of the scores of a row")
+        for name, column in record.get("extra", {}).items():
+            assert column.shape in ((size,), (size, classes)), f"extra {name!r} has shape {tuple(column.shape)}"
+
+
+def check_embed(subject: Subject) -> None:
+    """``embed`` returns one finite vector a sample, if the card says there is a representation."""
+    if not subject.card.get("representation"):
+        return
+    for words, present in subject.compositions().items():
+        model = subject.build().eval()
+        with torch.no_grad():
+            z = model.embed(subject.batch(size=4, present=present))
+        assert z.dim() == 2 and len(z) == 4, f"{words}: embed returned shape {tuple(z.shape)}, expected (4, D)"
+        assert z.isfinite().all(), f"{words}: the representation is not finite"
+
+
+def check_checkpoint(subject: Subject) -> None:
+    """A checkpoint loads with ``weights_only=True`` and brings the same model back, hyper-parameters included."""
+    model, batch = subject.build(seed=1), subject.batch()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ckpt"
+        trainer = _trainer(Path(folder))
+        trainer.strategy.connect(model)
+        trainer.save_checkpoint(path)
+        try:
+            torch.load(path, weights_only=True)
+        except Exception as error:
+            raise AssertionError(f"the checkpoint holds more than plain values and tensors: {error}") from error
+        again = subject.cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    assert dict(again.hparams) == dict(model.hparams), "the hyper-parameters differ after a round trip"
+    _same(logits_of(again, batch), logits_of(model, batch), "logits after a round trip", exact=True)
+
+
+def check_bf16(subject: Subject) -> None:
+    """Training and prediction work under bfloat16 autocast: finite loss and gradients, logits near those of float32."""
+    for words, present in subject.compositions().items():
+        batch, model = subject.batch(size=4, present=present), subject.build()
+        full = logits_of(model, batch)
+        # Two contexts: within one, the casts of the weights made without gradient would be used again.
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = logits_of(model, batch).float()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = training_loss(model.train(), batch)
+        assert loss.isfinite(), f"{words}: the loss is {loss} under bfloat16"
+        assert (half - full).abs().max() <= 0.05 * (1 + full.abs().max()), f"{words}: bfloat16 logits are far off"
+        loss.backward()
+        _require_gradients(model, f"{words}, bfloat16")
+
+
+def check_learning(subject: Subject) -> None:
+    """Thirty steps on one batch lower the training loss."""
+    model, batch = subject.build().train(), subject.batch(size=6)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = training_loss(model, batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < sum(losses[:5]), f"the loss went from {losses[0]:.3f} to {losses[-1]:.3f}"
+
+
+def check_trainer(subject: Subject) -> None:
+    """A Trainer fits, validates, tests and predicts; the standard metrics are logged."""
+    batches = [subject.batch(size=6, seed=seed) for seed in range(2)]
+    model = subject.build()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer(Path(folder))
+        loader = partial(DataLoader, batches, batch_size=None)
+        trainer.fit(model, loader(), loader())
+        logged = set(trainer.callback_metrics)
+        needed = {"train/loss", "val/loss", "val/auroc", "val/auprc"}
+        assert needed <= logged, f"fit logged {sorted(logged)}; {sorted(needed - logged)} are missing"
+        results = trainer.test(model, loader(), verbose=False)[0]
+        assert {"test/loss", "test/auroc", "test/auprc"} <= set(results), f"test logged {sorted(results)}"
+        records = trainer.predict(model, loader())
+        assert [i for record in records or [] for i in record["id"]] == [i for b in batches for i in b["id"]]
+
+
+def check_two_processes(subject: Subject) -> None:
+    """On two processes DDP gives the loss and the gradients of one process on all rows, whatever falls to each of them.
+
+    The first process has complete rows only; the second lacks every modality that may be missing, and a label.
+    """
+    absent = {modality: [False] * 3 for modality in subject.may_miss}
+    ranks = [subject.batch(size=3, seed=1), subject.batch(size=3, seed=2, present=absent)]
+    target = ranks[1]["target"].clone()
+    target[0] = torch.nan if target.is_floating_point() else -1
+    ranks[1]["target"] = target
+    model = subject.build()
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    arguments = [(subject.cls, subject.arguments(), state, _to_numpy(batch)) for batch in ranks]
+    (loss_a, gradients), (loss_b, _) = pair().run(distributed_gradients, arguments)
+    model.eval()
+    loss = training_loss(model, concatenate(ranks))
+    loss.backward()
+    _same(torch.tensor((loss_a + loss_b) / 2), loss.detach(), "the loss on two processes")
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None
+            _same(torch.from_numpy(gradients[name]), parameter.grad, f"the gradient of {name} on two processes")
+
+
+def distributed_gradients(
+    cls: type[LightningModule], init: dict[str, Any], state: dict[str, Any], batch: dict[str, Any]
+) -> tuple[float, dict[str, Any]]:
+    """Loss and averaged gradients of one training step under DDP; runs in a process of ``ProcessPair``.
+
+    In evaluation mode, because dropout and batch statistics would differ between the ways by themselves.
+    """
+    model = cls(**init).eval()
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    step = nn.parallel.DistributedDataParallel(_TrainingStep(model))
+    loss = step(_to_torch(batch))
+    loss.backward()
+    gradients = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+    return loss.item(), gradients
+
+
+class _TrainingStep(nn.Module):
+    """The training step as a forward pass, which is where DDP hooks in."""
+
+    def __init__(self, model: LightningModule) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        return training_loss(self.model, batch)
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    check_card,
+    check_shapes,
+    check_gradients,
+    check_masked_entries,
+    check_unlabelled,
+    check_padding,
+    check_rows,
+    check_batch_of_one,
+    check_record,
+    check_embed,
+    check_checkpoint,
+    check_bf16,
+    check_learning,
+    check_trainer,
+    check_two_processes,
+)
+
+
+def _require_gradients(model: LightningModule, words: str, nonzero: bool = False) -> None:
+    trained = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    without = [name for name, gradient in trained.items() if gradient is None]
+    assert not without, f"{words}: {len(without)} parameters get no gradient, first {without[0]}"
+    broken = [name for name, gradient in trained.items() if not gradient.isfinite().all()]
+    assert not broken, f"{words}: {len(broken)} gradients are not finite, first of {broken[0]}"
+    assert not nonzero or any(gradient.any() for gradient in trained.values()), f"{words}: all gradients are zero"
+
+
+def _same(got: Tensor, expected: Tensor, words: str, exact: bool = False) -> None:
+    tolerance = {"rtol": 0.0, "atol": 0.0} if exact else TOLERANCE
+    assert got.shape == expected.shape, f"{words}: shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
+    difference = (got.double() - expected.double()).abs().max().item() if got.numel() else 0.0
+    assert torch.allclose(got.double(), expected.double(), **tolerance), f"{words} differ by up to {difference:.2e}"
+
+
+def _same_batch(batch: Batch, before: Batch) -> None:
+    for key, value in before.items():
+        now = batch[key]  # type: ignore[literal-required]
+        if isinstance(value, Tensor):
+            assert torch.equal(now.nan_to_num(), value.nan_to_num()), f"predict_step changed {key!r} of the batch"
+
+
+def _trainer(folder: Path) -> Trainer:
+    return Trainer(
+        accelerator="cpu", devices=1, max_epochs=1, default_root_dir=folder, logger=False, log_every_n_steps=1,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+
+
+def _to_numpy(value: Any) -> Any:
+    # Tensors would travel between processes as shared memory, arrays travel as bytes.
+    if isinstance(value, Tensor):
+        return value.numpy()
+    return {name: _to_numpy(part) for name, part in value.items()} if isinstance(value, dict) else value
+
+
+def _to_torch(value: Any) -> Any:
+    if type(value).__module__ == "numpy":
+        return torch.from_numpy(value)
+    return {name: _to_torch(part) for name, part in value.items()} if isinstance(value, dict) else value
