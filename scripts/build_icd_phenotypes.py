@@ -23,7 +23,6 @@ import csv
 import gzip
 import hashlib
 import io
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -109,9 +108,9 @@ def front_code(codes: Iterable[str]) -> list[list[str]]:
     """Each code of a sorted sequence as the number of characters it shares with the one before, and the rest."""
     rows, last = [], ""
     for code in codes:
-        shared = next(
-            (i for i, (a, b) in enumerate(zip(code, last, strict=False)) if a != b), min(len(code), len(last))
-        )
+        shared = 0
+        while shared < min(len(code), len(last)) and code[shared] == last[shared]:
+            shared += 1
         rows.append([str(shared), code[shared:]])
         last = code
     return rows
