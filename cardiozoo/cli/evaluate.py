@@ -100,10 +100,12 @@ def _compare(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from cardiozoo.evaluation.compare import compare
 
     result = compare(options.source, options.against, split=options.split, **settings)
-    base = options.source if options.source.is_dir() else options.source.with_name(f"{options.source.stem}.evaluation")
+    if options.source.is_dir():
+        folder = (options.out or options.source) / "evaluation"
+    else:
+        folder = options.out or options.source.with_name(f"{options.source.stem}.evaluation")
     other = options.against.resolve()
-    name = other.name if other.is_dir() else other.stem
-    files = result.write((options.out or base) / "evaluation" / f"against_{name}")
+    files = result.write(folder / f"against_{other.name if other.is_dir() else other.stem}")
     if options.json:
         content = {"a": result.name_a, "b": result.name_b, "synthetic": result.synthetic, "notes": list(result.notes)}
         _print_json(content | {"differences": result.table.to_dicts()})

@@ -163,7 +163,7 @@ class Session:
         best = Path(getattr(callback, "best_model_path", "") or "missing")
         if not best.is_file():
             raise CheckpointError(
-                f"Training ended after {self.trainer.global_step} steps without a checkpoint, so nothing can be tested.",
+                f"Training ended after {self.trainer.global_step} steps without a checkpoint; nothing can be tested.",
                 "At least one epoch with a validation (trainer.max_epochs, trainer.limit_val_batches).",
                 "Train longer, or add --evaluate false.",
             )

@@ -1,8 +1,10 @@
-"""What Lightning leaves out of a checkpoint, so that a killed run that is resumed ends with the same weights, bit by bit.
+"""What Lightning leaves out when it resumes, so that a killed run ends with the weights of one that was not, bit by bit.
 
-Three things: the states of the random number generators of every process; the step of a plateau schedule at the end of
-an epoch, which Lightning takes after the checkpoint of that epoch was written and never makes up for; and a write that
-is whole or not at all, wherever the temporary folder lies.
+- The states of the random number generators of every process.
+- The position of the training loader when the checkpoint was written at the end of an epoch: Lightning restores it in the
+  middle of an epoch only.
+- The step of a plateau schedule at the end of an epoch, which is taken after the checkpoint of that epoch was written.
+- A write that is whole or not at all, wherever the temporary folder lies.
 """
 
 from __future__ import annotations
@@ -42,12 +44,13 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 class ExactResume(Callback):
-    """Saves and restores generators and pending plateau steps; see the module docstring."""
+    """Saves and restores what a resumed run needs; see the module docstring."""
 
     def __init__(self) -> None:
         self._trainer: Trainer | None = None
         self._states: list[dict[str, Any]] | None = None
         self._pending: list[float | None] = []
+        self._loader: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._trainer = trainer
@@ -62,17 +65,21 @@ class ExactResume(Callback):
             torch.distributed.all_gather_object(states, rng_state())
         else:
             states = [rng_state()]
-        return {"rng": states, "plateau": self._plateau_values(trainer)}
+        loader = getattr(trainer.train_dataloader, "state_dict", dict)()
+        return {"rng": states, "plateau": self._plateau_values(trainer), "loader": loader}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._states = state_dict.get("rng")
         self._pending = list(state_dict.get("plateau") or [])
+        self._loader = state_dict.get("loader") or None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for config, value in zip(trainer.lr_scheduler_configs, self._pending, strict=False):
             if value is not None:
                 pl_module.lr_scheduler_step(config.scheduler, torch.tensor(value))
-        self._pending = []
+        if self._loader is not None and not trainer.fit_loop.restarting:
+            trainer.train_dataloader.load_state_dict(self._loader)
+        self._pending, self._loader = [], None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._states is not None and len(self._states) == trainer.world_size:
@@ -80,7 +87,7 @@ class ExactResume(Callback):
         self._states = None
 
     def _plateau_values(self, trainer: Trainer) -> list[float | None]:
-        """The value each plateau schedule is about to be stepped with, when an epoch is over but the step is not yet."""
+        """The value each plateau schedule is about to be stepped with, at the end of an epoch before that step."""
         progress = trainer.fit_loop.epoch_progress.current
         epoch_over = progress.processed == progress.started and progress.completed < progress.processed
         values: list[float | None] = []

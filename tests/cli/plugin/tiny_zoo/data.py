@@ -9,45 +9,29 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from cardiozoo.data.loading import BatchLoader, epoch_rng
+
 CLASSES = {"first": ["a", "b", "c"], "second": ["d", "e"]}
 SIZES = {"train": 32, "val": 21, "test": 23}
 
 
-class Loader:
-    """Batches in an order that (seed, epoch) alone decide; its state is (epoch, batches handed out)."""
+class Rows:
+    """Batches of rows, for :class:`cardiozoo.data.loading.BatchLoader`."""
 
-    def __init__(self, arrays, batch_size, shuffle, seed, rank, world):
-        self.arrays, self.batch_size, self.shuffle, self.seed = arrays, batch_size, shuffle, seed
-        self.rank, self.world, self.epoch, self.done = rank, world, 0, 0
+    def __init__(self, arrays):
+        self.arrays = arrays
 
     def __len__(self):
-        rows = len(self.arrays["id"])
-        shares = [len(range(r, rows, self.world)) for r in range(self.world)]
-        return -(-(min(shares) if self.shuffle else max(shares)) // self.batch_size)
+        return len(self.arrays["id"])
 
-    def __iter__(self):
-        rows = np.arange(len(self.arrays["id"]))
-        if self.shuffle:
-            np.random.default_rng((self.seed, self.epoch)).shuffle(rows)
-        rows = rows[self.rank :: self.world]
-        first, self.done = self.done, 0
-        for i in range(first, len(self)):
-            self.done = i + 1
-            if self.done == len(self):
-                self.epoch, self.done = self.epoch + 1, 0
-            chosen = rows[i * self.batch_size : (i + 1) * self.batch_size]
-            yield {
-                "id": [self.arrays["id"][r] for r in chosen],
-                "patient": [self.arrays["id"][r][:-1] for r in chosen],
-                "ehr": torch.from_numpy(self.arrays["ehr"][chosen]),
-                "target": torch.from_numpy(self.arrays["target"][chosen]),
-            }
-
-    def state_dict(self):
-        return {"epoch": self.epoch, "done": self.done}
-
-    def load_state_dict(self, state):
-        self.epoch, self.done = state["epoch"], state["done"]
+    def __getitems__(self, pairs):
+        rows = [row for _, row in pairs]
+        return {
+            "id": [self.arrays["id"][row] for row in rows],
+            "patient": [self.arrays["id"][row][:-1] for row in rows],
+            "ehr": torch.from_numpy(self.arrays["ehr"][rows]),
+            "target": torch.from_numpy(self.arrays["target"][rows]),
+        }
 
 
 class TinyData(LightningDataModule):
@@ -88,7 +72,12 @@ class TinyData(LightningDataModule):
         target = (ehr[:, : self.num_classes] + rng.normal(size=(SIZES[split], self.num_classes)) > 0).astype(np.float32)
         arrays = {"id": [f"{split}{r:03d}" for r in range(SIZES[split])], "ehr": ehr, "target": target}
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return Loader(arrays, self.batch_size, split == "train", self.seed, rank, world)
+        training, rows = split == "train", SIZES[split]
+
+        def order(epoch):
+            return epoch_rng(self.seed, epoch).permutation(rows) if training else np.arange(rows)
+
+        return BatchLoader(Rows(arrays), order, self.batch_size, training=training, rank=rank, world_size=world)
 
     def train_dataloader(self):
         return self._loader("train")
