@@ -30,6 +30,7 @@ class Arguments:
     """The command line after expansion, and what was learnt on the way."""
 
     command: str
+    typed: list[str]
     args: list[str]
     asked: dict[str, Any]  # typed by hand and in --config files, as one nested mapping
     recipes: list[Recipe] = field(default_factory=list)
@@ -55,8 +56,8 @@ def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Argume
         OptionError: a value typed by hand that the data decide, or options that contradict each other.
         CheckpointError: no trained weights, or not those of the model asked for.
     """
-    command, tokens = argv[0], _class_paths(_underscores(argv[1:]))
-    result = Arguments(command, _component_first(tokens), _asked(tokens))
+    command, tokens = argv[0], _class_paths(with_underscores(argv[1:]))
+    result = Arguments(command, list(argv), _component_first(tokens), _asked(tokens))
     _refuse_linked(result.asked)
     _find_run(result)
     below: list[str] = []
@@ -84,7 +85,7 @@ def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Argume
 # --- the command line as typed -----------------------------------------------------------------------------------
 
 
-def _underscores(tokens: list[str]) -> list[str]:
+def with_underscores(tokens: list[str]) -> list[str]:
     """``--data.batch-size=4`` and ``--data.batch_size=4`` are the same option; values stay as they are."""
     changed = []
     for token in tokens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from cardiozoo.training.logs import join, set_aside
 from cardiozoo.training.output import EpochLines
 from cardiozoo.training.predictions import PredictionWriter
 from cardiozoo.training.processes import global_rank
-from cardiozoo.training.record import RunRecord, command_line, environment, write_json
+from cardiozoo.training.record import RunRecord, environment, write_json
 from cardiozoo.training.resume import ExactResume, WholeFiles
 from cardiozoo.training.run_folder import choose_run_folder, continue_run_folder
 
@@ -201,7 +202,7 @@ class Session:
         source = self.arguments.source_run if self.arguments.resume is None else None
         return {
             "command": self.command,
-            "command_line": command_line(),
+            "command_line": shlex.join(["cardiozoo", *self.arguments.typed]),
             "model": {
                 "name": self.names["model"],
                 "class_path": _path(type(self.model)),

@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -119,11 +118,6 @@ def _git(folder: Path) -> dict[str, Any] | None:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def command_line() -> str:
-    """The command as typed."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _now() -> str:

@@ -1,9 +1,9 @@
-"""What Lightning leaves out when it resumes, so that a killed run ends with the weights of one that was not, bit by bit.
+"""What Lightning leaves out when it resumes, so that a killed run ends with the very weights of one that was not.
 
 - The states of the random number generators of every process.
-- The position of the training loader when the checkpoint was written at the end of an epoch: Lightning restores it in the
-  middle of an epoch only.
-- The step of a plateau schedule at the end of an epoch, which is taken after the checkpoint of that epoch was written.
+- The position of the training loader when the checkpoint was written at the end of an epoch: Lightning restores it
+  in the middle of an epoch only.
+- The step of a plateau schedule at the end of an epoch, taken after the checkpoint of that epoch was written.
 - A write that is whole or not at all, wherever the temporary folder lies.
 """
 
