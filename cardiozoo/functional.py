@@ -143,8 +143,8 @@ def product_of_experts(
     else:
         log_precision = -logvar
     if prior:
-        mu = torch.cat([mu, torch.zeros_like(logvar[:1])])
-        log_precision = torch.cat([log_precision, torch.zeros_like(logvar[:1])])
+        standard = mu.new_zeros(1, *mu.shape[1:])
+        mu, log_precision = torch.cat([mu, standard]), torch.cat([log_precision, standard])
     elif len(mu) == 0 or (mask is not None and not bool(mask.any(0).all())):
         raise ValueError("product_of_experts got a row without any present expert; pass prior=True or leave it out")
     total = torch.logsumexp(log_precision, 0)

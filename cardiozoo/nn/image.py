@@ -13,7 +13,7 @@ PUBLISHED_WIDTH = 64
 
 
 def create_backbone(name: str, width: int = PUBLISHED_WIDTH, pretrained: bool = False) -> nn.Module:
-    """A timm network that maps (N, 3, H, W) to its pooled features (N, ``num_features``).
+    """A timm network without its classifier: (N, 3, H, W) -> pooled features.
 
     Args:
         name: Name in timm: ``resnet34``, ``resnet50``, ``convnext_tiny``, ...
@@ -80,8 +80,10 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = create_backbone(backbone, width, pretrained)
-        self.projection = nn.Identity() if project_to is None else nn.Linear(self.backbone.num_features, project_to)
-        self.width = self.backbone.num_features if project_to is None else project_to
+        # What comes out without a classifier; in some networks a further layer follows the pooled ``num_features``.
+        pooled: int = getattr(self.backbone, "head_hidden_size", self.backbone.num_features)
+        self.projection = nn.Identity() if project_to is None else nn.Linear(pooled, project_to)
+        self.width = pooled if project_to is None else project_to
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, width)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
@@ -50,6 +50,26 @@ class MacroRanking(Metric):
         }
 
 
+class MaskedMean(Metric):
+    """Mean over the entries that count, in all batches and processes together; NaN without any."""
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", default=torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, term: LossTerm) -> None:
+        """Add a term's entries."""
+        self.total += term.total().detach()
+        self.count += term.mask.sum()
+
+    def compute(self) -> Tensor:
+        """The mean, a float32 scalar."""
+        return self.total / self.count
+
+
 class EpochMeters(nn.Module):
     """Loss and ranking metrics of one pass over a split, summed over all samples of all processes.
 
@@ -67,9 +87,8 @@ class EpochMeters(nn.Module):
         """Add a batch: loss terms by name, scores and targets (B, C)."""
         for name, term in terms.items():
             if name not in self.terms:
-                self.terms[name] = MeanMetric(nan_strategy="disable").to(score.device)
-            count = term.mask.sum()
-            self.terms[name].update(term.total().detach() / count.clamp_min(1), count)
+                self.terms[name] = MaskedMean().to(score.device)
+            self.terms[name].update(term)
             self.weights[name] = term.weight
         self.ranking.update(score, target)
 

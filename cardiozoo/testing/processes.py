@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ class ProcessPair:
     """Two worker processes in one process group. Use ``pair()``, which keeps one for the whole session."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self._folder = tempfile.TemporaryDirectory(prefix="cardiozoo-pair-")
         rendezvous = f"file://{self._folder.name}/rendezvous"
         self._pipes: list[Connection] = []
@@ -45,19 +46,21 @@ class ProcessPair:
         """
         for pipe, args in zip(self._pipes, arguments, strict=True):
             pipe.send((function, args))
-        results, troubles = [], []
+        results, troubles, usable = [], [], True
         for rank, pipe in enumerate(self._pipes):
             # When one rank has failed, the other hangs in a collective: it is not waited for.
             if not pipe.poll(5 if troubles else TIMEOUT_SECONDS):
                 troubles.append(f"rank {rank} did not answer; it probably waits for the other rank")
+                usable = False
                 continue
             try:
                 good, value = pipe.recv()
             except EOFError:
-                good, value = False, "the process died"
+                good, value, usable = False, "the process died", False
             (results if good else troubles).append(value if good else f"rank {rank}: {value}")
         if troubles:
-            self.close()
+            if not usable:
+                self.close()
             raise AssertionError("on two processes:\n" + "\n".join(troubles))
         return results
 
@@ -71,6 +74,15 @@ class ProcessPair:
             process.terminate()
             process.join(5)
         self._folder.cleanup()
+
+
+def _context() -> BaseContext:
+    """Clean processes; where the system allows, both from one that has done the slow imports."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cardiozoo.testing.model"])
+    return context
 
 
 _pair: ProcessPair | None = None
