@@ -31,8 +31,8 @@ from cardiozoo.errors import OptionError, UnknownNameError
 __all__ = ["bin_block", "bin_events", "bin_lengths", "parse_value"]
 
 _TOLERANCE = 1e-6
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_PRESSURE_PAIR = re.compile(r"(\d+\.?\d*)\s*/\s*(\d+\.?\d*)")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_PRESSURE_PAIR = re.compile(r"(\d+\.?\d*)\s*/\s*(\d+\.?\d*)", re.ASCII)
 _DIASTOLIC, _SYSTOLIC = VARIABLES.index("Diastolic blood pressure"), VARIABLES.index("Systolic blood pressure")
 _CAPILLARY_REFILL = VARIABLES.index("Capillary refill rate")
 _LEVEL_CODES = {number: {level: code for code, level in enumerate(levels)} for number, levels in LEVELS.items()}
