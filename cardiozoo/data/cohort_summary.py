@@ -1,5 +1,4 @@
-"""What a report says of the cohort: how many samples, patients and radiographs, how often each class, what is
-missing."""
+"""What a report says of the cohort: samples, patients, radiographs, how often each class occurs, what is missing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Batches of MIMIC-IV + MIMIC-CXR-JPG from the store: binned, standardised, augmented and collated a batch at a
-time."""
+"""Batches of MIMIC-IV + MIMIC-CXR-JPG from the store: binned, standardised, augmented, collated a batch at a time."""
 
 from __future__ import annotations
 

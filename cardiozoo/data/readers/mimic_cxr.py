@@ -182,8 +182,7 @@ def _one_version(kind: str, paths: list[Path]) -> Path:
 def _read_table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     """The columns of a CSV, all as strings; only an empty field is missing."""
     try:
-        # quoted empty strings and missing ones are the same here, and no column's type is guessed
-        table = pl.read_csv(path, infer_schema=False, missing_utf8_is_empty_string=False)
+        table = pl.read_csv(path, infer_schema=False)  # text, so that nothing is guessed
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RawDataError(
             f"{path} cannot be read: {error}", "A whole CSV file, plain or gzip-compressed.", "Download it again."
