@@ -66,7 +66,8 @@ def areas_by_region(
         )
         for c in (c for c in range(classes) if reasons[c] is None):
             ranked.append((RankedScores(target[:, c], score[:, c], codes, draws.patients), drawn, c))
-    for span, counts in draws.blocks():
+    # As many draws at a time as keep a block of (levels, draws) within tens of megabytes.
+    for span, counts in draws.blocks(min(64, max(4, 3_000_000 // max(1, len(predictions))))):
         for scores, drawn, c in ranked:
             drawn["auroc"][span, c], drawn["auprc"][span, c] = scores.areas(counts)
         if advance:

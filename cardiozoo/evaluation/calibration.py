@@ -30,7 +30,7 @@ def bin_edges(score: np.ndarray, bins: int, binning: str) -> np.ndarray:
         return np.arange(1, bins) / bins
     if binning != "equal_mass":
         raise ValueError(f"binning must be one of {BINNINGS}, got {binning!r}")
-    edges = np.unique(np.quantile(score, np.arange(1, bins) / bins)) if len(score) else np.empty(0)
+    edges = np.unique(np.quantile(score, np.arange(1, bins) / bins, method="higher")) if len(score) else np.empty(0)
     return edges[edges > score.min()] if len(score) else edges
 
 

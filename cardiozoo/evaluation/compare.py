@@ -16,9 +16,9 @@ import polars as pl
 
 from cardiozoo.errors import PredictionsError
 from cardiozoo.evaluation import tables
-from cardiozoo.evaluation.areas import Advance, Areas, areas_by_region
+from cardiozoo.evaluation.areas import Areas, areas_by_region
 from cardiozoo.evaluation.bootstrap import Interval, PatientDraws
-from cardiozoo.evaluation.evaluate import Settings
+from cardiozoo.evaluation.evaluate import Settings, progress_bar
 from cardiozoo.evaluation.metrics import METRICS, mean_of_defined
 from cardiozoo.evaluation.predictions import Predictions, read_predictions
 from cardiozoo.evaluation.run import find_predictions, read_run
@@ -77,7 +77,7 @@ def compare(
     *,
     split: str | None = None,
     class_groups: dict[str, Sequence[str]] | None = None,
-    advance: Advance | None = None,
+    progress: bool | None = None,
     **settings: Any,
 ) -> Comparison:
     """Metrics of A minus those of B on the samples both have, draw by draw on the same patients.
@@ -86,7 +86,7 @@ def compare(
         run_a, run_b: Folders of runs, or predictions tables.
         split: Which split; ``test`` if a table holds several.
         class_groups: Name -> classes: macro means over these too; by default those that run.json of A names.
-        advance: Called with the number of draws done since the last call.
+        progress: Show a progress bar; by default only in a terminal.
         **settings: n_bootstrap, seed, level, subsets as for ``evaluate_run``. Subsets follow A's ``present`` columns.
 
     Raises:
@@ -101,7 +101,8 @@ def compare(
     draws = PatientDraws(a.patient, chosen.n_bootstrap, chosen.seed)
     masks = {"all": np.ones(len(a), dtype=bool), "paired": a.paired, "partial": ~a.paired}
     regions = {("subset", s): masks[s] for s in chosen.subsets if s == "all" or a.present}
-    areas_a, areas_b = (areas_by_region(p, regions, draws, step) for p, step in ((a, advance), (b, None)))
+    with progress_bar(2 * chosen.n_bootstrap, progress) as advance:
+        areas_a, areas_b = (areas_by_region(table, regions, draws, advance) for table in (a, b))
     groups = {tables.MACRO: list(range(len(a.classes)))} if len(a.classes) > 1 else {}
     named = class_groups if class_groups is not None else facts[0].class_groups(a.classes)
     groups |= {f"macro, {g}": [a.classes.index(c) for c in m if c in a.classes] for g, m in named.items()}

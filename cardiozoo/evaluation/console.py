@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cardiozoo.evaluation import tables
@@ -45,7 +47,7 @@ def render(evaluation: Evaluation, console: Console | None = None) -> None:
     table.add_column("subset")
     for metric in METRICS:
         table.add_column(TITLES[metric] if single else f"macro {TITLES[metric]}", justify="right", no_wrap=True)
-    for column in ("samples", "patients") if single else ("samples", "patients", "classes"):
+    for column in ("rows", "patients") if single else ("rows", "patients", "classes"):
         table.add_column(column, justify="right")
     for subset in evaluation.tables["subsets"]["subset"]:
         rows = [evaluation.value(metric, subset) for metric in METRICS]
@@ -56,8 +58,8 @@ def render(evaluation: Evaluation, console: Console | None = None) -> None:
     undefined = _undefined(evaluation)
     caption += [undefined] if undefined else []
     caption += ["Synthetic data: these numbers say nothing about patients."] if evaluation.synthetic else []
-    table.caption = "\n".join(caption)
     console.print(table)
+    _print_lines(console, caption)
 
 
 def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -71,8 +73,8 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
         if row["class"] == tables.MACRO or len(comparison.classes) == 1:
             values = number(row["value_a"]), number(row["value_b"]), with_interval(row, value="difference")
             table.add_row(row["subset"], TITLES[row["metric"]], *values)
-    table.caption = "\n".join(comparison.notes)
     console.print(table)
+    _print_lines(console, comparison.notes)
 
 
 def _undefined(evaluation: Evaluation) -> str:
@@ -88,6 +90,9 @@ def _undefined(evaluation: Evaluation) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
-    )
+    return Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+
+
+def _print_lines(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True, style="dim")

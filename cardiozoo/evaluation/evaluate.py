@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +176,9 @@ def evaluate_run(
     table = Path(predictions) if predictions is not None else find_predictions(Path(run))
     facts = read_run(Path(run))
     part = table.stem.removeprefix("predictions").strip(".")
-    return _evaluate(table, facts, Path(out or run), part, split, report, progress, chosen)
+    base = Path(out or run)
+    page = base / (f"report.{part}.html" if part else "report.html") if report else None
+    return _evaluate(table, facts, base / "evaluation" / part, page, split, progress, chosen)
 
 
 def evaluate_table(
@@ -205,34 +207,33 @@ def evaluate_table(
         return evaluate_run(table.parent, predictions=table, out=out, **options)
     facts = read_run(table.parent)
     folder = Path(out) if out is not None else table.with_name(f"{table.stem}.evaluation")
-    return _evaluate(table, facts, folder, "", split, report, progress, Settings(**settings))
+    page = folder / "report.html" if report else None
+    return _evaluate(table, facts, folder, page, split, progress, Settings(**settings))
 
 
 def _evaluate(
     table: Path,
     facts: RunFacts,
-    out: Path,
-    part: str,
+    folder: Path,
+    page: Path | None,
     split: str | None,
-    report: bool,
     progress: bool | None,
     settings: Settings,
 ) -> Evaluation:
+    """Tables and plots go into ``folder``, the report to ``page``, if any."""
     predictions = read_predictions(table, split)
-    folder = out / "evaluation" / part if part else out / "evaluation"
-    with _progress_bar(settings.n_bootstrap, progress) as advance:
+    with progress_bar(settings.n_bootstrap, progress) as advance:
         frames, notes = _judge(predictions, facts, settings, advance)
     folder.mkdir(parents=True, exist_ok=True)
     about = about_of(predictions, facts, settings)
     files = [path for name, frame in frames.items() for path in tables.write_table(frame, name, folder, about)]
     evaluation = Evaluation(predictions, facts, settings, frames, notes, folder, files)
-    if not report:
+    if page is None:
         return evaluation
     from cardiozoo.evaluation.report import write_report
 
-    path = out / (f"report.{part}.html" if part else "report.html")
-    files += write_report(evaluation, path)
-    return Evaluation(predictions, facts, settings, frames, notes, folder, files, path)
+    files += write_report(evaluation, page)
+    return replace(evaluation, report=page)
 
 
 def _judge(
@@ -309,7 +310,8 @@ def about_of(predictions: Predictions, facts: RunFacts, settings: Settings) -> d
 
 
 @contextmanager
-def _progress_bar(total: int, wanted: bool | None) -> Iterator[Advance | None]:
+def progress_bar(total: int, wanted: bool | None) -> Iterator[Advance | None]:
+    """A bar on stderr if wanted, or if nobody said and stderr is a terminal; gives the function that moves it."""
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield None
         return

@@ -12,9 +12,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Ink is replaced by the page's text colour in SVG, so that a plot can be read on a dark page too.
+# In SVG these become the page's own colours, so that a plot can be read on a dark page too.
 INK, GRID = "#1f2328", "#8c959f"
 BLUE, ORANGE, TEAL, GREY = "#2f6fb5", "#c4601d", "#2a8c82", "#8c959f"
+PAGE_COLORS = {INK: "currentColor", BLUE: "var(--blue)", TEAL: "var(--teal)", ORANGE: "var(--orange)"}
 STYLE = {
     "axes.edgecolor": GRID,
     "axes.grid": True,
@@ -68,9 +69,8 @@ def interval_dots(axes: Axes, y: list[float], rows: list[dict[str, float | None]
     for height, row in zip(y, rows, strict=True):
         value, low, high = row["value"], row["low"], row["high"]
         if value is None or value != value:
-            axes.text(
-                0.02, height, "undefined", color=GREY, fontsize=7, va="center", transform=axes.get_yaxis_transform()
-            )
+            at = {"va": "center", "ha": "right", "transform": axes.get_yaxis_transform()}
+            axes.text(0.98, height, "undefined", color=GREY, fontsize=7, **at)
             continue
         if low is not None and high is not None and low == low:
             axes.plot([low, high], [height, height], color=color, linewidth=1.4, alpha=0.75, solid_capstyle="round")
@@ -84,7 +84,7 @@ def save_png(figure: Figure, path: Path) -> Path:
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """SVG to stand inside HTML: transparent, ink as ``currentColor``, ids prefixed by ``name``, no addresses."""
+    """SVG to stand inside HTML: transparent, in the page's colours, ids prefixed by ``name``, no addresses."""
     buffer = StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -94,4 +94,6 @@ def inline_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\s(xmlns(:\w+)?)="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    return svg.replace(INK, "currentColor")
+    for color, name_on_page in PAGE_COLORS.items():
+        svg = svg.replace(color, name_on_page)
+    return svg

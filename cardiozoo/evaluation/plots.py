@@ -44,6 +44,7 @@ def per_class(evaluation: Evaluation) -> Figure | str:
         interval_dots(axes, y, of_metric, COLORS[metric])
         axes.set_title({"auroc": "AUROC (dotted: chance)", "auprc": "AUPRC (orange: prevalence)"}[metric])
         axes.grid(axis="y", alpha=0.12)
+        axes.tick_params(top=True, labeltop=len(names) > 12)
     panels[0].set_yticks(y, [_short(name, 44) for name in names])
     panels[0].set_ylim(-0.7, len(names) - 0.3)
     return figure
@@ -181,7 +182,7 @@ def training(evaluation: Evaluation) -> Figure | str:
         axes.xaxis.get_major_locator().set_params(integer=True)
         if axes.lines:
             axes.legend()
-    monitor = evaluation.run.facts.get("task", {})
+    monitor = evaluation.run.part("task")
     x, values = _by_epoch(log, str(monitor.get("monitor")))
     if len(x):
         best = int(np.nanargmin(values) if monitor.get("mode") == "min" else np.nanargmax(values))
@@ -193,7 +194,7 @@ def training(evaluation: Evaluation) -> Figure | str:
 
 def cohort(evaluation: Evaluation) -> Figure | str:
     """How many stays were left after each step of the preparation."""
-    flow = evaluation.run.manifest.get("flow") or []
+    flow = evaluation.run.flow
     unit = next((u for u in ("stays", "images") if any(step.get(u) is not None for step in flow)), None)
     steps = [step for step in flow if unit and step.get(unit) is not None]
     if not steps:
@@ -204,8 +205,9 @@ def cohort(evaluation: Evaluation) -> Figure | str:
     counts = [step[unit] for step in steps]
     axes.barh(y, counts, color=BLUE, alpha=0.75, height=0.62)
     for height, step in zip(y, steps, strict=True):
-        lost = f"   −{step['excluded']:,} {_short(str(step.get('reason') or ''), 60)}" if step.get("excluded") else ""
-        axes.text(step[unit], height, f" {step[unit]:,}{lost}", va="center", fontsize=8)
+        lost = f" (−{step['excluded']:,}: {_short(str(step.get('reason') or ''), 60)})" if step.get("excluded") else ""
+        at = {"xy": (step[unit], height), "xytext": (5, 0), "textcoords": "offset points"}
+        axes.annotate(f"{step[unit]:,}{lost}", **at, va="center", fontsize=8)
     axes.set_yticks(y, [_short(str(step["step"]), 44) for step in steps])
     axes.set_xlim(0, max(*counts, 1) * 1.75)
     axes.grid(visible=False)

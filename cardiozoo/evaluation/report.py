@@ -58,7 +58,7 @@ def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str
         evaluation=evaluation,
         run=run,
         facts=run.facts,
-        manifest=run.manifest,
+        releases=_releases(run.manifest),
         predictions=predictions,
         settings=evaluation.settings,
         synthetic=evaluation.synthetic,
@@ -83,6 +83,12 @@ def _subject(evaluation: Evaluation) -> str:
     if not evaluation.run.facts:
         return evaluation.predictions.source.name
     return f"{evaluation.run.model} on {evaluation.run.data}"
+
+
+def _releases(manifest: dict[str, Any]) -> list[str]:
+    release = manifest.get("release")
+    stated = release if isinstance(release, dict) else {}
+    return [f"{name} {value or 'unknown'}" for name, value in stated.items()]
 
 
 def _key_numbers(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -35,24 +35,35 @@ class RunFacts:
     @property
     def synthetic(self) -> bool | None:
         """Whether the data came from a simulator; None if nobody says."""
-        stated = self.facts.get("data", {}).get("synthetic", self.manifest.get("synthetic"))
-        return None if stated is None else bool(stated)
+        stated = self.part("data").get("synthetic", self.manifest.get("synthetic"))
+        return stated if isinstance(stated, bool) else None
 
     @property
     def model(self) -> str:
-        return str(self.facts.get("model", {}).get("name") or "unnamed model")
+        return str(self.part("model").get("name") or "unnamed model")
 
     @property
     def data(self) -> str:
-        return str(self.facts.get("data", {}).get("name") or "unnamed data")
+        return str(self.part("data").get("name") or "unnamed data")
 
     @property
     def task(self) -> str:
-        return str(self.facts.get("task", {}).get("name") or "")
+        return str(self.part("task").get("name") or "")
+
+    @property
+    def flow(self) -> list[dict[str, Any]]:
+        """Steps of the cohort: step, stays, admissions, patients, images, excluded, reason (counts may be None)."""
+        steps = self.manifest.get("flow")
+        return [step for step in steps if isinstance(step, dict) and "step" in step] if isinstance(steps, list) else []
+
+    def part(self, name: str) -> dict[str, Any]:
+        """One object of run.json; empty where the file, which any framework may have written, has none."""
+        content = self.facts.get(name)
+        return content if isinstance(content, dict) else {}
 
     def class_groups(self, classes: tuple[str, ...]) -> dict[str, list[str]]:
         """Named groups of classes (acute, mixed, chronic, ...) that run.json gives, of the classes judged."""
-        stated = self.facts.get("class_groups") or self.facts.get("task", {}).get("class_groups") or {}
+        stated = self.part("class_groups") or self.part("task").get("class_groups") or {}
         groups = {str(name): [c for c in classes if c in members] for name, members in stated.items()}
         return {name: members for name, members in groups.items() if members}
 

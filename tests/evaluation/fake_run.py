@@ -1,4 +1,4 @@
-"""A run's folder made by numpy: predictions with known strength, missing modalities, repeated patients, ties, rare classes."""
+"""A run's folder made by numpy: known strength, missing modalities, repeated patients, ties, rare classes."""
 
 from __future__ import annotations
 
