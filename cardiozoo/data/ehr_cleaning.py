@@ -19,6 +19,7 @@ _FIO2, _HEIGHT, _SATURATION, _TEMPERATURE = (
     VARIABLES.index(name) for name in ("Fraction inspired oxygen", "Height", "Oxygen saturation", "Temperature")
 )
 _EYE, _MOTOR, _TOTAL, _VERBAL = 3, 4, 5, 6
+_LARGEST = 1e30  # beyond it a number is none: float32 could not hold it
 _CATEGORICAL = np.isin(np.arange(len(VARIABLES)), list(LEVELS))
 _COMPARED_AS_TEXT = np.isin(np.arange(len(VARIABLES)), [8, 10, 12])  # heart rate, mean pressure, respiratory rate
 
@@ -110,7 +111,7 @@ def clean(
         value = within
     if options.zeros == "missing":
         reason[continuous & (number == 0)] = _ZERO
-    missing = np.isnan(number)
+    missing = ~(np.abs(number) < _LARGEST)
     reason[missing] = np.where(continuous, _NO_NUMBER, _UNKNOWN_TEXT)[missing]
     reason[missing & ~has_value] = _NO_VALUE
     return value, reason, clipped

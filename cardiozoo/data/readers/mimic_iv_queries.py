@@ -120,5 +120,5 @@ def _refill(text: str) -> str:
         f"CASE WHEN regexp_matches(lower({text}), '^(normal|brisk)') THEN 0"
         f" WHEN regexp_matches(lower({text}), '^(abnormal|delayed)') THEN 1"
         f" WHEN regexp_full_match({text}, '{_NUMBER}') AND TRY_CAST({text} AS DOUBLE) IN (0, 1)"
-        f" THEN TRY_CAST({text} AS INTEGER) END"
+        f" THEN TRY_CAST({text} AS DOUBLE) END"
     )

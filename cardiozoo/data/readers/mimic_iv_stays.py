@@ -261,23 +261,29 @@ def _read_phenotypes(
     """hadm_id and the bit mask of phenotypes of every cohort admission that has a diagnosis row."""
     file = release.tables["diagnoses_icd"]
     query = f"""
-        SELECT a.hadm_id AS hadm_id, trim(d.icd_version) AS version, trim(d.icd_code) AS code, count(*) AS times
+        SELECT
+            a.hadm_id AS hadm_id,
+            CASE WHEN a.hadm_id IS NOT NULL THEN regexp_replace(trim(d.icd_version), '\\.0$', '') END AS version,
+            CASE WHEN a.hadm_id IS NOT NULL THEN nullif(trim(d.icd_code), '') END AS code,
+            count(*) AS times
         FROM ({file.select("hadm_id", "icd_code", "icd_version")}) d
-        JOIN admitted a ON TRY_CAST(d.hadm_id AS BIGINT) = a.hadm_id
+        LEFT JOIN admitted a ON TRY_CAST(d.hadm_id AS BIGINT) = a.hadm_id
         GROUP BY ALL
     """
     with connect(2.0) as connection, reading(file):
         connection.register("admitted", cohort.select("hadm_id").unique().to_arrow())
-        rows = fetch(connection, query)
-    rows = rows.with_columns(pl.col("version").cast(pl.String), pl.col("code").cast(pl.String))
+        everything = fetch(connection, query)
+    text = pl.col("version", "code").cast(pl.String).fill_null("")
+    rows = everything.filter(pl.col("hadm_id").is_not_null()).with_columns(text)
     codes = rows.group_by("version", "code").agg(pl.len().alias("admissions")).sort("version", "code")
     mapped, found = _map_codes(codes, options)
     counts["diagnoses_icd"] = {
-        "rows of the cohort": int(rows["times"].sum()),
+        "rows": int(everything["times"].sum()),
+        "of the cohort": int(rows["times"].sum()),
         "repeated": int((rows["times"] - 1).sum()),
         **found,
     }
-    masks = rows.join(mapped, on=["version", "code"], how="left", nulls_equal=True)
+    masks = rows.join(mapped, on=["version", "code"], how="left")
     return masks.group_by("hadm_id").agg(pl.col("mask").bitwise_or().alias("phenotypes"))
 
 
