@@ -177,8 +177,8 @@ def evaluate_run(
     facts = read_run(Path(run))
     part = table.stem.removeprefix("predictions").strip(".")
     base = Path(out or run)
-    page = base / (f"report.{part}.html" if part else "report.html") if report else None
-    return _evaluate(table, facts, base / "evaluation" / part, page, split, progress, chosen)
+    page = base / (f"report.{part}.html" if part else "report.html")
+    return _evaluate(table, facts, base / "evaluation" / part, page, report, split, progress, chosen)
 
 
 def evaluate_table(
@@ -207,28 +207,31 @@ def evaluate_table(
         return evaluate_run(table.parent, predictions=table, out=out, **options)
     facts = read_run(table.parent)
     folder = Path(out) if out is not None else table.with_name(f"{table.stem}.evaluation")
-    page = folder / "report.html" if report else None
-    return _evaluate(table, facts, folder, page, split, progress, Settings(**settings))
+    page = folder / "report.html"
+    return _evaluate(table, facts, folder, page, report, split, progress, Settings(**settings))
 
 
 def _evaluate(
     table: Path,
     facts: RunFacts,
     folder: Path,
-    page: Path | None,
+    page: Path,
+    report: bool,
     split: str | None,
     progress: bool | None,
     settings: Settings,
 ) -> Evaluation:
-    """Tables and plots go into ``folder``, the report to ``page``, if any."""
+    """Tables and plots go into ``folder``, the report to ``page`` if one is asked for."""
     predictions = read_predictions(table, split)
     with progress_bar(settings.n_bootstrap, progress) as advance:
         frames, notes = _judge(predictions, facts, settings, advance)
     folder.mkdir(parents=True, exist_ok=True)
     about = about_of(predictions, facts, settings)
     files = [path for name, frame in frames.items() for path in tables.write_table(frame, name, folder, about)]
+    if not report and page.exists():
+        notes = (*notes, f"{page.name} and the plots are of an earlier evaluation; these tables are new.")
     evaluation = Evaluation(predictions, facts, settings, frames, notes, folder, files)
-    if page is None:
+    if not report:
         return evaluation
     from cardiozoo.evaluation.report import write_report
 

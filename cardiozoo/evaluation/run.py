@@ -65,7 +65,7 @@ class RunFacts:
         """Named groups of classes (acute, mixed, chronic, ...) that run.json gives, of the classes judged."""
         stated = self.part("class_groups") or self.part("task").get("class_groups") or {}
         groups = {str(name): [c for c in classes if c in members] for name, members in stated.items()}
-        return {name: members for name, members in groups.items() if members}
+        return {name: members for name, members in groups.items() if members and len(classes) > 1}
 
 
 def read_run(folder: Path) -> RunFacts:

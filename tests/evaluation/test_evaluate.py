@@ -160,7 +160,9 @@ def test_another_split_is_written_apart(run: Path) -> None:
     assert found.folder == run / "evaluation" / "val" and found.report == run / "report.val.html"
     assert evaluate_table(run / "predictions.val.parquet", n_bootstrap=10, report=False).folder == found.folder
     (run / "predictions.parquet").unlink()
-    assert evaluate_run(run, n_bootstrap=10, report=False).predictions.split == "val"
+    again = evaluate_run(run, n_bootstrap=10, report=False)
+    assert again.predictions.split == "val" and again.report is None
+    assert "report.val.html and the plots are of an earlier evaluation; these tables are new." in again.notes
     (run / "predictions.val.parquet").unlink()
     with pytest.raises(PredictionsError, match="no predictions table"):
         evaluate_run(run)
