@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 
 TIMEOUT_SECONDS = 180
+GRACE_SECONDS = 20
+DIED = (False, "died")
 
 
 class ProcessPair:
@@ -46,23 +48,23 @@ class ProcessPair:
         """
         for pipe, args in zip(self._pipes, arguments, strict=True):
             pipe.send((function, args))
-        results, troubles, usable = [], [], True
-        for rank, pipe in enumerate(self._pipes):
-            # When one rank has failed, the other hangs in a collective: it is not waited for.
-            if not pipe.poll(5 if troubles else TIMEOUT_SECONDS):
-                troubles.append(f"rank {rank} did not answer; it probably waits for the other rank")
-                usable = False
-                continue
-            try:
-                good, value = pipe.recv()
-            except EOFError:
-                good, value, usable = False, "the process died", False
-            (results if good else troubles).append(value if good else f"rank {rank}: {value}")
+        answers: dict[Connection, tuple[bool, Any]] = {}
+        patience = TIMEOUT_SECONDS
+        while len(answers) < 2:
+            ready = wait([pipe for pipe in self._pipes if pipe not in answers], patience)
+            if not ready:
+                break
+            answers |= {pipe: _receive(pipe) for pipe in self._pipes if pipe in ready}
+            # Once one has come out of its last collective the other cannot be far, or it hangs in one.
+            patience = GRACE_SECONDS
+        hung = (False, "did not answer; it probably waits for the other rank")
+        outcomes = [answers.get(pipe, hung) for pipe in self._pipes]
+        if len(answers) < 2 or DIED in answers.values():
+            self.close()
+        troubles = [f"rank {rank} {value}" for rank, (good, value) in enumerate(outcomes) if not good]
         if troubles:
-            if not usable:
-                self.close()
             raise AssertionError("on two processes:\n" + "\n".join(troubles))
-        return results
+        return [value for _, value in outcomes]
 
     @property
     def alive(self) -> bool:
@@ -74,6 +76,13 @@ class ProcessPair:
             process.terminate()
             process.join(5)
         self._folder.cleanup()
+
+
+def _receive(pipe: Connection) -> tuple[bool, Any]:
+    try:
+        return pipe.recv()
+    except EOFError:
+        return DIED
 
 
 def _context() -> BaseContext:
@@ -110,5 +119,5 @@ def _serve(rank: int, rendezvous: str, pipe: Connection) -> None:
         try:
             answer = (True, function(*args))
         except Exception:
-            answer = (False, traceback.format_exc())
+            answer = (False, f"raised\n{traceback.format_exc()}")
         pipe.send(answer)
