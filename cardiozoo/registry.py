@@ -141,13 +141,15 @@ def resolve(name: str, kind: str = "model") -> Any:
         BrokenPluginError: what the name stands for cannot be imported; the cause is given and chained.
     """
     if "." in name and normalized(name) not in registered(kind):
+        claims = [entry for claimants in registered(kind).values() for entry in claimants if entry.class_path == name]
         module, _, attribute = name.rpartition(".")
-        return _load(Registered(kind, name, f"{module}:{attribute}", "class path", ""))
+        return _load(claims[0] if claims else Registered(kind, name, f"{module}:{attribute}", "", ""))
     return _load(find(kind, name))
 
 
 def _load(entry: Registered) -> Any:
-    source = f"{NOUNS[entry.kind]} {entry.name!r} of {entry.package} {entry.version}".rstrip()
+    owner = f" of {entry.package} {entry.version}" if entry.package else ""
+    source = f"{NOUNS[entry.kind]} {entry.name!r}{owner}"
     try:
         loaded: Any = importlib.import_module(entry.module)
         for part in entry.attribute.split(".") if entry.attribute else []:

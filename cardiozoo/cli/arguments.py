@@ -1,6 +1,7 @@
-"""What people type, made into what LightningCLI parses: short names, recipes, runs and checkpoints become configs.
+"""What people type, made into what LightningCLI parses: recipes, runs and checkpoints become configs below the flags.
 
-Nothing here imports torch or a plugin, so a misspelt name is answered at once.
+From the weakest to the strongest: recipe, its variants, the checkpoint's own hyper-parameters, then configs and flags
+in the order in which they were typed.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from cardiozoo.cards import read_card
+from cardiozoo.cli import typed
 from cardiozoo.cli.recipes import SYNTHETIC, Recipe, choose, named
+from cardiozoo.cli.typed import COMPONENTS, LINKED, merged
 from cardiozoo.errors import BrokenPluginError, CheckpointError, OptionError
 from cardiozoo.registry import find, normalized, registered
 
-# Parameters of a model that the data module answers; nobody types them.
-LINKED = ("num_classes", "class_names", "task_kind", "ehr_channels", "monitor", "monitor_mode")
-COMPONENTS = ("model", "data")
-LOOKING = ("--help", "-h", "--print_config", "--model.help", "--data.help")
+HELP = ("--help", "-h", "--model.help", "--data.help")
+LAST = "last"
 # Reads the hyper-parameters of a checkpoint; given by the caller because it needs torch.
 ReadHyperparameters = Callable[[Path], dict[str, Any]]
 
@@ -30,9 +31,10 @@ class Arguments:
     """The command line after expansion, and what was learnt on the way."""
 
     command: str
-    typed: list[str]
-    args: list[str]
-    asked: dict[str, Any]  # typed by hand and in --config files, as one nested mapping
+    argv: list[str]  # as typed
+    args: list[str]  # as LightningCLI parses it
+    asked: dict[str, Any]  # what flags, configs, recipe, run and checkpoint say, as one nested mapping
+    typed: dict[str, Any]  # what flags and configs say
     recipes: list[Recipe] = field(default_factory=list)
     recipe_name: str = "none"
     checkpoint: Path | None = None
@@ -41,11 +43,12 @@ class Arguments:
 
     @property
     def only_looking(self) -> bool:
-        return any(arg.partition("=")[0] in LOOKING for arg in self.args)
+        """Whether help or a config is asked for, and nothing is to be run."""
+        return any(arg.partition("=")[0] in (*HELP, "--print_config") for arg in self.args)
 
-    def component(self, key: str) -> str | None:
-        """The class path asked for as ``model`` or ``data``, from flags, configs, recipe or run."""
-        return (self.asked.get(key) or {}).get("class_path")
+    def component(self, kind: str) -> str | None:
+        """The class path of ``model`` or ``data``, wherever it was named."""
+        return (self.asked.get(kind) or {}).get("class_path")
 
 
 def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Arguments:
@@ -53,191 +56,65 @@ def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Argume
 
     Raises:
         UnknownNameError, NameCollisionError: a name that nobody, or more than one package, registered.
-        OptionError: a value typed by hand that the data decide, or options that contradict each other.
+        OptionError: a value that the data decide, options that contradict each other, no model or no data.
         CheckpointError: no trained weights, or not those of the model asked for.
     """
-    command, tokens = argv[0], _class_paths(with_underscores(argv[1:]))
-    result = Arguments(command, list(argv), _component_first(tokens), _asked(tokens))
-    _refuse_linked(result.asked)
-    _find_run(result)
+    tokens = typed.short_names_in_tokens(typed.with_underscores(argv[1:]))
+    asked = typed.as_mapping(tokens)
+    typed.refuse_linked(asked)
+    result = Arguments(argv[0], list(argv), typed.component_first(tokens), asked, asked)
+    _find_weights(result)
     below: list[str] = []
     if result.source_run is not None:
-        below += [_inline(_config_of_run(result.source_run, result))]
+        config = _config_of_run(result)
+        result.asked = merged(config, result.asked)
+        below = [_inline(config)]
     else:
-        _find_recipe(result)
-        below += [f"--config={recipe.path}" for recipe in result.recipes]
+        config = {}
         if result.checkpoint is not None:
-            below += [_inline(_config_of_checkpoint(result, read_hyperparameters(result.checkpoint)))]
-    for argument in reversed(below):
-        result.asked = _merged(_asked([argument]), result.asked)
-    if command != "fit" and result.checkpoint is None and not result.only_looking:
+            config = _config_of_checkpoint(result, read_hyperparameters(result.checkpoint))
+        result.asked = merged(config, result.asked)
+        _find_recipe(result)
+        files = [f"--config={recipe.path}" for recipe in result.recipes]
+        result.asked = merged(merged(typed.as_mapping(files), config), result.typed)
+        below = [*files, *([_inline(config)] if config else [])]
+    _refuse_incomplete(result)
+    if not any(arg.partition("=")[0] in HELP for arg in result.args):
+        weights = [f"--ckpt_path={result.checkpoint}"] if result.checkpoint else []
+        result.args = [*below, *result.args, *weights, f"--recipe={result.recipe_name}"]
+    return result
+
+
+def _inline(config: dict[str, Any]) -> str:
+    return f"--config={json.dumps(config)}"
+
+
+def _refuse_incomplete(result: Arguments) -> None:
+    if result.only_looking:
+        return
+    if result.command != "fit" and result.checkpoint is None:
         raise CheckpointError(
-            f"`cardiozoo {command}` was given no trained weights.",
+            f"`cardiozoo {result.command}` was given no trained weights.",
             "--run RUN (a run folder, its best checkpoint is used) or --ckpt_path FILE.",
             "Train first: cardiozoo fit --model NAME --data NAME",
         )
-    above = [f"--ckpt_path={result.checkpoint}"] if result.checkpoint else []
-    above += [f"--recipe={result.recipe_name}"]
-    result.args = [*below, *result.args, *above]
-    return result
-
-
-# --- the command line as typed -----------------------------------------------------------------------------------
-
-
-def with_underscores(tokens: list[str]) -> list[str]:
-    """``--data.batch-size=4`` and ``--data.batch_size=4`` are the same option; values stay as they are."""
-    changed = []
-    for token in tokens:
-        key, equals, value = token.partition("=")
-        changed.append("--" + key[2:].replace("-", "_") + equals + value if key.startswith("--") else token)
-    return changed
-
-
-def _options(tokens: list[str]) -> list[tuple[int, str, str | None]]:
-    """(position, key without dashes, value or None) of every option among the tokens."""
-    found = []
-    for i, token in enumerate(tokens):
-        if token == "-c" or (token.startswith("--") and len(token) > 2):
-            key, equals, value = token.partition("=")
-            key = "config" if key == "-c" else key[2:]
-            if equals:
-                found.append((i, key, value))
-            else:
-                following = tokens[i + 1] if i + 1 < len(tokens) and not tokens[i + 1].startswith("--") else None
-                found.append((i, key, following))
-    return found
-
-
-def class_path(kind: str, name: str) -> str:
-    """The importable path of a registered name; a path stays as it is."""
-    return name if "." in name else find(kind, name).class_path
-
-
-def _class_paths(tokens: list[str]) -> list[str]:
-    changed = list(tokens)
-    for i, key, value in _options(tokens):
-        component, _, rest = key.partition(".")
-        names_a_class = component in COMPONENTS and rest in ("", "class_path", "help")
-        if names_a_class and value and not value.lstrip().startswith("{"):
-            path = class_path(component, value)
-            if "=" in tokens[i]:
-                changed[i] = f"--{key}={path}"
-            else:
-                changed[i + 1] = path
-    return changed
-
-
-def _component_first(tokens: list[str]) -> list[str]:
-    """Moves ``--model X`` before the first ``--model.option``, where the parser needs it."""
-    for component in COMPONENTS:
-        options = _options(tokens)
-        at = next((i for i, key, _ in options if key in (component, f"{component}.class_path")), None)
-        first = next((i for i, key, _ in options if key.startswith(f"{component}.") and not key.endswith("help")), None)
-        if at is not None and first is not None and first < at:
-            width = 1 if "=" in tokens[at] else 2
-            moved = tokens[at : at + width]
-            rest = tokens[:at] + tokens[at + width :]
-            tokens = rest[:first] + moved + rest[first:]
-    return tokens
-
-
-def _asked(tokens: list[str]) -> dict[str, Any]:
-    """All that the tokens and the --config files among them say, as one nested mapping; later ones win."""
-    asked: dict[str, Any] = {}
-    for _, key, value in _options(tokens):
-        if key == "config" and value:
-            asked = _merged(asked, _read_config(value))
-        elif value is not None:
-            asked = _merged(asked, _with_class_paths(_nested(key.split("."), _parsed(value))))
-    return asked
-
-
-def _nested(path: list[str], value: Any) -> dict[str, Any]:
-    if path[0] in COMPONENTS and len(path) > 1 and path[1] not in ("init_args", "class_path", "dict_kwargs", "help"):
-        path = [path[0], "init_args", *path[1:]]
-    for key in reversed(path):
-        value = {key: value}
-    return value
-
-
-def _parsed(value: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value
-
-
-def _read_config(value: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        inline = value.lstrip().startswith("{")
-        loaded = yaml.safe_load(value if inline else Path(value).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(
-            f"--config {value} cannot be read: {error}", "A YAML file with the keys model, data, trainer, ..."
-        ) from error
-    return _with_class_paths(loaded) if isinstance(loaded, dict) else {}
-
-
-def _with_class_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """The same config with short names of models and data as class paths, and string components as mappings."""
-    config = dict(config)
     for kind in COMPONENTS:
-        if isinstance(config.get(kind), str):
-            config[kind] = {"class_path": config[kind]}
-        if isinstance(config.get(kind), dict) and isinstance(config[kind].get("class_path"), str):
-            config[kind] = config[kind] | {"class_path": class_path(kind, config[kind]["class_path"])}
-    return config
-
-
-def load_config(text: str, load_yaml: Callable[[str], Any]) -> Any:
-    """The parser's loader: YAML, with short names at the top level or below a command made into class paths."""
-    loaded = load_yaml(text)
-    if not isinstance(loaded, dict):
-        return loaded
-    return {
-        key: _with_class_paths(value)
-        if isinstance(value, dict) and key in ("fit", "validate", "test", "predict")
-        else value
-        for key, value in _with_class_paths(loaded).items()
-    }
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    result = dict(below)
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = _merged(result[key], value)
-        else:
-            result[key] = value
-    return result
-
-
-def _refuse_linked(asked: dict[str, Any]) -> None:
-    model = asked.get("model")
-    typed = (model.get("init_args") or {}) if isinstance(model, dict) else {}
-    for name in LINKED:
-        if name in typed:
+        if result.component(kind) is None:
+            names = ", ".join(entries[0].name for entries in registered(kind).values())
             raise OptionError(
-                f"--model.{name} {typed[name]} was given by hand.",
-                f"The data module decides {name}; the model is told.",
-                "Leave it out; --data.task, or other data, change it."
-                + (f" --{name} decides what selects a model." if name.startswith("monitor") else ""),
+                f"`cardiozoo {result.command}` was given no --{kind}.", f"One of {names}; or a class path."
             )
 
 
 # --- runs and checkpoints ----------------------------------------------------------------------------------------
 
 
-def _find_run(result: Arguments) -> None:
+def _find_weights(result: Arguments) -> None:
     """Takes --run, --resume and --ckpt_path out of the arguments and checks that what they name is there."""
     asked = {key: result.asked.get(key) for key in ("run", "resume", "ckpt_path")}
     given = [key for key, value in asked.items() if value is not None]
-    if len(given) > 1 and not (result.command != "fit" and set(given) == {"run", "ckpt_path"}):
+    result.args = _without(result.args, ("run", "resume", "ckpt_path", "recipe"))
+    if len(given) > 1 and given != ["run", "ckpt_path"]:
         raise OptionError(
             f"Options that exclude one another: {', '.join('--' + key for key in given)}.", "One of them."
         )
@@ -245,13 +122,14 @@ def _find_run(result: Arguments) -> None:
         raise OptionError("`cardiozoo fit` takes no --run.", "--resume RUN continues a run.")
     if asked["resume"] is not None and result.command != "fit":
         raise OptionError(f"`cardiozoo {result.command}` takes no --resume.", "--run RUN uses the weights of a run.")
+    if asked["ckpt_path"] == LAST and result.command == "fit":
+        asked |= {"resume": _newest_run(result), "ckpt_path": None}
     folder = asked["run"] or asked["resume"]
     if folder is not None:
         result.source_run = Path(str(folder))
         _check_run(result.source_run)
         result.resume = result.source_run if asked["resume"] is not None else None
-        name = "last" if result.resume else "best"
-        result.checkpoint = result.source_run / "checkpoints" / f"{name}.ckpt"
+        result.checkpoint = result.source_run / "checkpoints" / ("last.ckpt" if result.resume else "best.ckpt")
     if asked["ckpt_path"] is not None:
         result.checkpoint = Path(str(asked["ckpt_path"]))
     if result.checkpoint is not None and not result.checkpoint.is_file():
@@ -260,15 +138,28 @@ def _find_run(result: Arguments) -> None:
             "A checkpoint file, for example RUN/checkpoints/best.ckpt.",
             "To continue a run that was stopped: cardiozoo fit --resume RUN",
         )
-    result.args = _without(result.args, ("run", "resume", "ckpt_path", "recipe"))
 
 
 def _without(tokens: list[str], keys: tuple[str, ...]) -> list[str]:
     gone: set[int] = set()
-    for i, key, value in _options(tokens):
+    for i, key, value in typed.options(tokens):
         if key in keys:
             gone |= {i} if "=" in tokens[i] or value is None else {i, i + 1}
     return [token for i, token in enumerate(tokens) if i not in gone]
+
+
+def _newest_run(result: Arguments) -> Path:
+    """The run of this model and data whose last checkpoint is the newest."""
+    names = [_registered_name(kind, result.component(kind)) or "*" for kind in COMPONENTS]
+    runs = Path(str(result.asked.get("runs", "runs")))
+    found = sorted(runs.glob(f"{names[0]}/{names[1]}/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise CheckpointError(
+            f"There is no run of {names[0]} on {names[1]} with a last checkpoint in {runs}.",
+            "A run that was stopped after its first checkpoint.",
+            "Name it: cardiozoo fit --resume RUN",
+        )
+    return found[-1].parent.parent
 
 
 def _check_run(run: Path) -> None:
@@ -280,9 +171,9 @@ def _check_run(run: Path) -> None:
         )
 
 
-def _config_of_run(run: Path, result: Arguments) -> dict[str, Any]:
+def _config_of_run(result: Arguments) -> dict[str, Any]:
     """What a run was made with; another command takes model, data and seed from it but not how its trainer ran."""
-    config = _read_config(str(run / "config.yaml"))
+    config = typed.read_config(str(result.source_run / "config.yaml"))
     result.recipe_name = str(config.pop("recipe", "none"))
     for key in ("run_dir", "runs", "ckpt_path", "weights_only"):
         config.pop(key, None)
@@ -293,7 +184,7 @@ def _config_of_run(run: Path, result: Arguments) -> dict[str, Any]:
 
 
 def _config_of_checkpoint(result: Arguments, hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """The model of a checkpoint, below what was typed: a flag is never overridden by a checkpoint."""
+    """The model of a checkpoint, to be laid below what was typed: a flag is never overridden by a checkpoint."""
     trained = hyperparameters.get("_class_path")
     asked = result.component("model")
     if trained is None:
@@ -314,10 +205,6 @@ def _config_of_checkpoint(result: Arguments, hyperparameters: dict[str, Any]) ->
     return {"model": {"class_path": trained, "init_args": init}}
 
 
-def _inline(config: dict[str, Any]) -> str:
-    return f"--config={json.dumps(config)}"
-
-
 # --- recipes -----------------------------------------------------------------------------------------------------
 
 
@@ -326,8 +213,7 @@ def _find_recipe(result: Arguments) -> None:
     if asked in ("none", None):
         return
     if asked != "auto":
-        result.recipes = named(str(asked))
-        result.recipe_name = str(asked)
+        result.recipes, result.recipe_name = named(str(asked)), str(asked)
         return
     names = [_registered_name(kind, result.component(kind)) for kind in COMPONENTS]
     if None in names:
@@ -342,10 +228,8 @@ def _find_recipe(result: Arguments) -> None:
 
 
 def _registered_name(kind: str, path: str | None) -> str | None:
-    for name, claimants in registered(kind).items():
-        if any(entry.class_path == path for entry in claimants):
-            return name
-    return None
+    entries = [entry for claimants in registered(kind).values() for entry in claimants]
+    return next((entry.name for entry in entries if entry.class_path == path), None)
 
 
 def _has_synthetic_default(data: str) -> bool:
@@ -359,14 +243,15 @@ def announce(result: Arguments) -> None:
     """Says on stderr which recipe was found, and aloud that a small preset for synthetic data is not the paper's."""
     if result.source_run is not None:
         print(f"cardiozoo: model, data and recipe ({result.recipe_name}) of {result.source_run}", file=sys.stderr)
-    elif result.recipes:
+        return
+    if result.recipes:
         files = ", then ".join(f"{recipe.name} ({recipe.package})" for recipe in result.recipes)
         print(f"cardiozoo: recipe {files}; flags win over it, --recipe none leaves it out", file=sys.stderr)
+    elif normalized(result.command) == "fit":
+        print("cardiozoo: no recipe; every value that is not given is the model's own default", file=sys.stderr)
     if any(recipe.variant == SYNTHETIC for recipe in result.recipes):
         print(
             "cardiozoo: no --data.store, so this is the synthetic demo cohort with a SMALL PRESET of the model; "
             "nothing it measures is a result about patients",
             file=sys.stderr,
         )
-    elif not result.recipes and result.recipe_name == "none" and normalized(result.command) == "fit":
-        print("cardiozoo: no recipe; every value that is not given is the model's own default", file=sys.stderr)

@@ -1,31 +1,40 @@
-"""In what a run differs from its recipe: every option of model, data and trainer that somebody typed."""
+"""In what a run differs from its recipe: every option of the method that somebody typed."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cardiozoo.cli.arguments import Arguments, _asked
+from cardiozoo.cli import typed
+from cardiozoo.cli.arguments import Arguments
 
+OF_THE_METHOD = ("model", "data", "trainer", "monitor", "monitor_mode", "patience", "seed_everything")
 # Where things lie and how many processes compute them are facts of a machine, not of a method.
-PLACES = ("data.init_args.store", "data.init_args.num_workers", "trainer.devices", "trainer.accelerator")
+OF_THE_MACHINE = ("data.init_args.store", "data.init_args.num_workers", "trainer.accelerator")
 
 
-def deviations(arguments: Arguments) -> list[str]:
-    """Lines like ``model.lambda_jsd = 9 (recipe: 1)``, sorted; empty when the recipe was followed."""
-    recipe: dict[str, Any] = {}
-    for layer in arguments.recipes:
-        recipe |= _flat(_asked([f"--config={layer.path}"]))
+def deviations(arguments: Arguments, defaults: dict[str, Any]) -> list[str]:
+    """Lines like ``model.lambda_jsd = 9 (recipe: 1)``, sorted; empty when the recipe was followed.
+
+    Args:
+        arguments: The expanded command line.
+        defaults: Default of each option, by its dotted key; typing a default that the recipe leaves alone is none.
+    """
+    recipe = _flat(typed.as_mapping([f"--config={layer.path}" for layer in arguments.recipes]))
     lines = []
-    for key, value in _flat(arguments.asked).items():
-        section = key.partition(".")[0]
-        typed = section in ("model", "data", "trainer", "monitor", "monitor_mode", "patience", "seed_everything")
-        if typed and not key.endswith("class_path") and key not in PLACES and recipe.get(key, _ABSENT) != value:
-            said = f"recipe: {recipe[key]}" if key in recipe else "recipe says nothing"
+    for key, value in _flat(arguments.typed).items():
+        of_the_method = key.partition(".")[0] in OF_THE_METHOD and key not in OF_THE_MACHINE
+        followed = recipe.get(key, _plain(defaults.get(key, _UNKNOWN))) == value
+        if of_the_method and not key.endswith("class_path") and not followed:
+            said = f"recipe: {recipe[key]}" if key in recipe else "the recipe does not say"
             lines.append(f"{key.replace('init_args.', '')} = {value} ({said})")
     return sorted(lines) if arguments.recipes else []
 
 
-_ABSENT = object()
+_UNKNOWN = object()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

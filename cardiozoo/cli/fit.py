@@ -18,7 +18,7 @@ def run(argv: list[str]) -> int:
         announce(arguments)
     from cardiozoo.training.output import silence_known_noise
 
-    silence_known_noise()
+    silence_known_noise(evaluating=arguments.command != "fit")
     from cardiozoo.cli.lightning import ZooCLI, run_interrupted
 
     try:

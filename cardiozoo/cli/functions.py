@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cardiozoo.cli.arguments import with_underscores
+from cardiozoo.cli.typed import with_underscores
 from cardiozoo.registry import NOUNS, find, problem, registered, resolve
 
 

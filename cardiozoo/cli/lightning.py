@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import sys
 from pathlib import Path
@@ -13,12 +14,13 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from cardiozoo.cli.arguments import LINKED, Arguments, load_config
+from cardiozoo.cli.arguments import Arguments
 from cardiozoo.cli.session import Session
+from cardiozoo.cli.typed import COMPONENTS, LINKED, load_config
 from cardiozoo.errors import BrokenPluginError, CardiozooError, OptionError
 from cardiozoo.registry import registered, resolve
 
-SEED = 0
+SEED, PATIENCE = 0, 10
 EPILOG = "Names: --model {models}; --data {data}. Options of one: cardiozoo {command} --model.help NAME"
 TRAINER_DEFAULTS: dict[str, Any] = {"devices": 1, "log_every_n_steps": 10, "max_epochs": 50}
 MODE = "cardiozoo"
@@ -45,6 +47,8 @@ class ZooCLI(LightningCLI):
         self.arguments = arguments
         self.linked: dict[str, Any] = {}
         self.session: Session | None = None
+        for kind in COMPONENTS:
+            _refuse_unknown_options(kind, arguments)
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -54,7 +58,7 @@ class ZooCLI(LightningCLI):
             auto_configure_optimizers=False,  # the optimiser is part of the model
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=SEED,
-            parser_kwargs={"prog": "cardiozoo", "parser_mode": MODE, **_parser_options()},
+            parser_kwargs={"prog": "cardiozoo", "parser_mode": MODE, "allow_abbrev": False, **_parser_options()},
             args=[arguments.command, *arguments.args],
         )
 
@@ -121,14 +125,22 @@ class ZooCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config, "trainer")
         given = self._get(self.config_init, "trainer")
-        self.session = Session(self.arguments, self.config[self.subcommand], self.model, self.datamodule, self.linked)
-        self.session.open_folder(self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False))
+        command = self.config[self.subcommand]
+        self.session = Session(self.arguments, command, self.model, self.datamodule, self.linked, self._defaults())
+        self.session.open_folder(self._parser(self.subcommand).dump(command, skip_none=False))
         kwargs |= self.session.trainer_arguments(given, **self._monitor(self.datamodule))
         if config.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         if config.enable_model_summary is None:
             kwargs["enable_model_summary"] = sys.stderr.isatty()
         return super().instantiate_trainer(**kwargs)
+
+    def _defaults(self) -> dict[str, Any]:
+        """Default of every option of model, data and trainer, by its dotted key."""
+        classes = {"model.init_args": type(self.model), "data.init_args": type(self.datamodule), "trainer": Trainer}
+        found = {f"{k}.{p.name}": p.default for k, cls in classes.items() for p in _init_parameters(cls).values()}
+        found |= {f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()}
+        return found | {"monitor": None, "monitor_mode": None, "patience": PATIENCE, "seed_everything": SEED}
 
     # --- Running -------------------------------------------------------------------------------------------------
 
@@ -158,7 +170,7 @@ def _add_run_options(parser: LightningArgumentParser) -> None:
     option("recipe", str, "auto", "auto: that of the pair of model and data. none, a name or a YAML file overrides.")
     option("monitor", str | None, None, "Logged metric that selects the best checkpoint; the task's own if not given.")
     option("monitor_mode", str | None, None, "max or min.")
-    option("patience", int, 10, "Validations without improvement before training stops; 0: never.")
+    option("patience", int, PATIENCE, "Validations without improvement before training stops; 0: never.")
     option("save_every_n_steps", int | None, None, "Save last.ckpt also after so many steps, to resume from.")
     option("evaluate", bool, True, "Judge the test predictions: intervals, subgroups, report.")
     option("n_bootstrap", int, 1000, "Bootstrap draws of patients for the intervals.")
@@ -191,6 +203,24 @@ def _init_parameters(cls: type) -> dict[str, inspect.Parameter]:
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
             break
     return found
+
+
+def _refuse_unknown_options(kind: str, arguments: Arguments) -> None:
+    path = arguments.component(kind)
+    if path is None:
+        return
+    parameters = _init_parameters(resolve(path, kind))
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    names = [name for name in parameters if name != "self" and name not in LINKED]
+    for name in (arguments.typed.get(kind) or {}).get("init_args") or {}:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+            raise OptionError(
+                f"{path} has no option {name!r}.",
+                f"Its options: {', '.join(names)}.",
+                f"Did you mean --{kind}.{f' or --{kind}.'.join(close)}?" if close else f"--{kind}.help describes them.",
+            )
 
 
 def _refuse_half_precision_without_gpu(trainer: Any) -> None:

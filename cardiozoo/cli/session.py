@@ -38,6 +38,7 @@ class Session:
         model: The model.
         data: The data module.
         linked: What the data answered to the model's parameters.
+        defaults: Default of each option by its dotted key.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Session:
         model: LightningModule,
         data: LightningDataModule,
         linked: dict[str, Any],
+        defaults: dict[str, Any],
     ) -> None:
-        self.arguments, self.config, self.model, self.data, self.linked = arguments, config, model, data, linked
+        self.arguments, self.config, self.model, self.data = arguments, config, model, data
+        self.defaults = defaults
         self.command = arguments.command
         self.names = {"model": _name("model", type(model)), "data": _name("data", type(data))}
         self.folder = Path()
@@ -100,6 +103,7 @@ class Session:
             "logger": self._loggers(given.get("logger")),
             "plugins": [*plugins, WholeFiles()],
             "default_root_dir": given.get("default_root_dir") or str(self.folder),
+            **({} if self.command == "fit" else {"enable_checkpointing": False}),
         }
 
     def _loggers(self, given: Any) -> Any:
@@ -202,7 +206,7 @@ class Session:
         source = self.arguments.source_run if self.arguments.resume is None else None
         return {
             "command": self.command,
-            "command_line": shlex.join(["cardiozoo", *self.arguments.typed]),
+            "command_line": shlex.join(["cardiozoo", *self.arguments.argv]),
             "model": {
                 "name": self.names["model"],
                 "class_path": _path(type(self.model)),
@@ -224,7 +228,7 @@ class Session:
                 "source": [f"{recipe.name} ({recipe.package})" for recipe in recipes],
                 "preset_note": "small preset for the synthetic cohort, not the paper's" if synthetic else None,
             },
-            "deviations": deviations(self.arguments),
+            "deviations": deviations(self.arguments, self.defaults),
             "seed": _seed(self.config),
             "precision": str(trainer.precision),
             "devices": trainer.world_size,

@@ -18,7 +18,13 @@ WARNINGS = (
     r"Experiment logs directory .* exists and is not empty",  # its log is kept, see training.logs
     r".*does not have many workers which may be a bottleneck",  # batches are read from memory-mapped files
     r"The number of training batches .* is smaller than the logging interval",
+    r"You have overridden `on_before_batch_transfer` in `LightningModule` but have passed",  # models check their input
     r"It is recommended to use .*sync_dist=True.* when logging on epoch level",  # the metrics synchronise themselves
+)
+# Only where nothing is trained: the weights of a checkpoint are used, and the callbacks that made it are not needed.
+EVALUATING = (
+    r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
+    r"The dirpath has changed from",
 )
 
 
@@ -27,13 +33,13 @@ class _Tips(logging.Filter):
         return not record.getMessage().lstrip().startswith(TIPS)
 
 
-def silence_known_noise() -> None:
+def silence_known_noise(evaluating: bool = False) -> None:
     """Hides the lines in ``TIPS`` and the warnings in ``WARNINGS``; everything else is shown."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
         logging.getLogger(name).addFilter(_Tips())
     for handler in logging.getLogger("lightning.pytorch").handlers:
         handler.addFilter(_Tips())
-    for message in WARNINGS:
+    for message in WARNINGS + (EVALUATING if evaluating else ()):
         warnings.filterwarnings("ignore", message=message)
 
 
