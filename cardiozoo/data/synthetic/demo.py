@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cardiozoo.errors import OptionError, StoreError
 
-PATIENTS = 1000
+PATIENTS = 1500
 SEED = 0
 _FEWEST = 50
 
