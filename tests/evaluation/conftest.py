@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fake_run import predictions_table, write_run
 
 from cardiozoo.evaluation.evaluate import Evaluation, evaluate_run
-from tests.evaluation.fake_run import predictions_table, write_run
 
 
 @pytest.fixture(scope="session")

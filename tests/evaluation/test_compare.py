@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fake_run import predictions_table, write_run
 from rich.console import Console
 
 from cardiozoo.errors import PredictionsError
 from cardiozoo.evaluation.compare import compare
 from cardiozoo.evaluation.metrics import auroc
-from tests.evaluation.fake_run import predictions_table, write_run
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fake_run import predictions_table, write_run
 from rich.console import Console
 
 from cardiozoo.errors import OptionError, PredictionsError
@@ -15,7 +16,6 @@ from cardiozoo.evaluation.evaluate import Evaluation, evaluate_run, evaluate_tab
 from cardiozoo.evaluation.metrics import METRICS, auroc, average_precision, macro, per_class
 from cardiozoo.evaluation.subgroups import gaps
 from cardiozoo.evaluation.tables import CLASS_LIMITS
-from tests.evaluation.fake_run import predictions_table, write_run
 
 TABLES = ("metrics", "per_class", "subsets", "subgroups", "gaps", "calibration", "reliability", "undefined")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fake_run import predictions_table
 
 from cardiozoo.errors import PredictionsError
 from cardiozoo.evaluation.predictions import read_predictions
-from tests.evaluation.fake_run import predictions_table
 
 
 def small(**columns: list) -> pl.DataFrame:

@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from fake_run import predictions_table, write_run
 
 from cardiozoo.evaluation.evaluate import Evaluation, evaluate_run
-from tests.evaluation.fake_run import predictions_table, write_run
 
 
 class Page(HTMLParser):

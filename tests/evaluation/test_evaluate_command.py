@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from fake_run import predictions_table, write_run
 
 from cardiozoo.cli.evaluate import main, parser
 from cardiozoo.errors import OptionError, PredictionsError
-from tests.evaluation.fake_run import predictions_table, write_run
 
 QUICK = ["--bootstrap", "20"]
 
