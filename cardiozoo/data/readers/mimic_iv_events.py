@@ -82,8 +82,8 @@ def write_events(
         pieces = 1 + 4 * sum(file.estimated_rows() for file in files) // largest
         shelf = EventShelf(scratch, len(cohort), pieces, TEXT_LENGTH if options.duplicates == "text_order" else 0)
         counts: dict[str, Any] = {}
-        for file in files:
-            with connect(memory_gb * 0.4, scratch / "duckdb", threads) as connection:
+        with connect(memory_gb * 0.4, scratch / "duckdb", threads) as connection:
+            for file in files:
                 counts[file.name] = _read_table(connection, file, cohort, slots, options, shelf)
         n_events, first, found = _settle(shelf, len(cohort), slots, options, folder, largest)
     finally:

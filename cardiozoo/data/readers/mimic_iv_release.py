@@ -101,6 +101,7 @@ class TableFile:
         path = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(self.path)).replace("'", "''")
         columns = ", ".join(f"'c{position}': 'VARCHAR'" for position in range(len(self.header)))
         dialect = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"'"
+        dialect += f", compression = '{'gzip' if self.path.suffix == '.gz' else 'none'}'"
         return f"read_csv('{path}', {dialect}, columns = {{{columns}}})"
 
     def select(self, *names: str) -> str:
@@ -193,9 +194,9 @@ def fetch(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     return frame
 
 
-def read_text(table: TableFile, *names: str) -> pl.DataFrame:
+def read_text(connection: duckdb.DuckDBPyConnection, table: TableFile, *names: str) -> pl.DataFrame:
     """A small table as text columns, blanks around fields removed and empty fields null."""
-    with connect(2.0) as connection, reading(table):
+    with reading(table):
         frame = fetch(connection, table.select(*names))
     stripped = pl.all().cast(pl.String).str.strip_chars()
     return frame.select(pl.when(stripped != "").then(stripped).otherwise(None).name.keep())
@@ -289,7 +290,9 @@ def _guess_version(root: Path, tables: dict[str, TableFile]) -> tuple[str, str]:
         patients = tables["patients"]
         position = patients.header.index("anchor_year_group")
         widened = TableFile(patients.name, patients.path, patients.header, {"anchor_year_group": position})
-        if read_text(widened, "anchor_year_group")["anchor_year_group"].str.starts_with("2020").any():
+        with connect(1.0) as connection:
+            groups = read_text(connection, widened, "anchor_year_group")["anchor_year_group"]
+        if groups.str.starts_with("2020").any():
             return "3.x", "patients whose anchor years are 2020 - 2022"
     if "caregiver_id" in tables["chartevents"].header or "order_provider_id" in tables["labevents"].header:
         return "2.2", "columns caregiver_id or order_provider_id, and no patient of 2020 - 2022"

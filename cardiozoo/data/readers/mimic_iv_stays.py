@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import duckdb
 import polars as pl
 
 from cardiozoo.data.ehr_options import EhrOptions
@@ -56,16 +57,8 @@ def read_stays(release: Release, options: EhrOptions | None = None) -> Stays:
     """
     options = options or EhrOptions()
     counts: dict[str, Any] = {}
-    patients = _read_patients(release, counts)
-    admissions = _read_admissions(release, counts)
-    stays = _read_icustays(release, counts)
-    flow = [_admissions_step(admissions.join(patients, on="subject_id", how="left"), options)]
-    cohort = _Cohort(_label_outcomes(stays, admissions, patients, options), flow)
-    cohort.enter("ICU stays")
-    cohort = _choose(cohort, options)
-    coded = _read_phenotypes(release, cohort.table, options, counts)
-    cohort.table = cohort.table.join(coded, on="hadm_id", how="left")
-    cohort.keep("with diagnoses", pl.col("phenotypes").is_not_null(), "the admission has no diagnosis")
+    with connect(2.0) as connection:
+        cohort = _read_cohort(connection, release, options, counts)
     if cohort.table.is_empty():
         last = "; ".join(f"{step['step']}: {step['stays']}" for step in cohort.flow)
         raise RawDataError(
@@ -87,6 +80,23 @@ def read_stays(release: Release, options: EhrOptions | None = None) -> Stays:
         ((told - cohort.table["los_hours"]).abs() > 1 / 60).sum()
     )
     return Stays(table, cohort.flow, counts)
+
+
+def _read_cohort(
+    connection: duckdb.DuckDBPyConnection, release: Release, options: EhrOptions, counts: dict[str, Any]
+) -> _Cohort:
+    """The four tables, joined and thinned out."""
+    patients = _read_patients(_unique(connection, release.tables["patients"], "subject_id", counts), counts)
+    admissions = _read_admissions(_unique(connection, release.tables["admissions"], "hadm_id", counts), counts)
+    stays = _read_icustays(_unique(connection, release.tables["icustays"], "stay_id", counts), counts)
+    first = _admissions_step(admissions.join(patients, on="subject_id", how="left"), options)
+    cohort = _Cohort(_label_outcomes(stays, admissions, patients, options), [first])
+    cohort.enter("ICU stays")
+    cohort = _choose(cohort, options)
+    coded = _read_phenotypes(connection, release.tables["diagnoses_icd"], cohort.table, options, counts)
+    cohort.table = cohort.table.join(coded, on="hadm_id", how="left")
+    cohort.keep("with diagnoses", pl.col("phenotypes").is_not_null(), "the admission has no diagnosis")
+    return cohort
 
 
 class _Cohort:
@@ -180,8 +190,7 @@ def _died_in_hospital(options: EhrOptions) -> pl.Expr:
     return during | (pl.col("hospital_expire_flag") == 1).fill_null(False)
 
 
-def _read_patients(release: Release, counts: dict[str, Any]) -> pl.DataFrame:
-    table = _unique(release.tables["patients"], "subject_id", counts)
+def _read_patients(table: pl.DataFrame, counts: dict[str, Any]) -> pl.DataFrame:
     sex = pl.col("gender").str.to_uppercase()
     return _parse(
         table.with_columns(sex=pl.when(sex.is_in(["F", "M"])).then(sex).otherwise(pl.lit("U"))).drop("gender"),
@@ -192,9 +201,9 @@ def _read_patients(release: Release, counts: dict[str, Any]) -> pl.DataFrame:
     )
 
 
-def _read_admissions(release: Release, counts: dict[str, Any]) -> pl.DataFrame:
+def _read_admissions(rows: pl.DataFrame, counts: dict[str, Any]) -> pl.DataFrame:
     table = _parse(
-        _unique(release.tables["admissions"], "hadm_id", counts),
+        rows,
         "admissions",
         counts,
         ids=("subject_id",),
@@ -204,9 +213,9 @@ def _read_admissions(release: Release, counts: dict[str, Any]) -> pl.DataFrame:
     return table.filter(pl.col("subject_id").is_not_null())
 
 
-def _read_icustays(release: Release, counts: dict[str, Any]) -> pl.DataFrame:
+def _read_icustays(rows: pl.DataFrame, counts: dict[str, Any]) -> pl.DataFrame:
     table = _parse(
-        _unique(release.tables["icustays"], "stay_id", counts),
+        rows,
         "icustays",
         counts,
         ids=("subject_id", "hadm_id"),
@@ -216,9 +225,9 @@ def _read_icustays(release: Release, counts: dict[str, Any]) -> pl.DataFrame:
     return table.filter(pl.col("subject_id").is_not_null() & pl.col("hadm_id").is_not_null())
 
 
-def _unique(file: TableFile, key: str, counts: dict[str, Any]) -> pl.DataFrame:
+def _unique(connection: duckdb.DuckDBPyConnection, file: TableFile, key: str, counts: dict[str, Any]) -> pl.DataFrame:
     """The table as text with an integer key: exact repetitions once, rows that contradict each other not at all."""
-    rows = read_text(file)
+    rows = read_text(connection, file)
     distinct = rows.unique(maintain_order=True).with_columns(pl.col(key).str.to_integer(strict=False))
     readable = distinct.filter(pl.col(key).is_not_null())
     kept = readable.filter(pl.len().over(key) == 1)
@@ -256,10 +265,13 @@ def _parse(
 
 
 def _read_phenotypes(
-    release: Release, cohort: pl.DataFrame, options: EhrOptions, counts: dict[str, Any]
+    connection: duckdb.DuckDBPyConnection,
+    file: TableFile,
+    cohort: pl.DataFrame,
+    options: EhrOptions,
+    counts: dict[str, Any],
 ) -> pl.DataFrame:
     """hadm_id and the bit mask of phenotypes of every cohort admission that has a diagnosis row."""
-    file = release.tables["diagnoses_icd"]
     query = f"""
         SELECT
             a.hadm_id AS hadm_id,
@@ -270,8 +282,8 @@ def _read_phenotypes(
         LEFT JOIN admitted a ON TRY_CAST(d.hadm_id AS BIGINT) = a.hadm_id
         GROUP BY ALL
     """
-    with connect(2.0) as connection, reading(file):
-        connection.register("admitted", cohort.select("hadm_id").unique().to_arrow())
+    connection.register("admitted", cohort.select("hadm_id").unique().to_arrow())
+    with reading(file):
         everything = fetch(connection, query)
     text = pl.col("version", "code").cast(pl.String).fill_null("")
     rows = everything.filter(pl.col("hadm_id").is_not_null()).with_columns(text)
