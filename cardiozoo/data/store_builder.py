@@ -63,7 +63,11 @@ class StoreBuilder:
         with disk_errors(self.work):
             self.work.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            self._resume_or_clean()
+            try:
+                self._resume_or_clean()
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import time
 from collections.abc import Iterator
@@ -293,6 +294,18 @@ def test_workers_and_a_second_look_change_nothing(mini_store: Path) -> None:
     )
     both = [name for name in first.keys() & second.keys() if first[name].abs().sum() and second[name].abs().sum()]
     assert both and not any(torch.equal(first[name], second[name]) for name in both), "augmentation is fresh each epoch"
+
+
+def test_a_data_set_travels_by_pickle_without_its_maps(mini_store: Path) -> None:
+    # as it does to workers that are spawned instead of forked
+    dataset = module(mini_store, window="48h").train_dataloader().dataset
+    here = dataset.__getitems__([(0, 3), (0, 4)])
+    data = pickle.dumps(dataset)
+    there = pickle.loads(data).__getitems__([(0, 3), (0, 4)])
+    assert len(data) < 200_000 < (mini_store / "images.bin").stat().st_size
+    assert (
+        here["id"] == there["id"] and torch.equal(here["cxr"], there["cxr"]) and torch.equal(here["ehr"], there["ehr"])
+    )
 
 
 def test_summary_for_the_report(mini_store: Path, tables) -> None:
