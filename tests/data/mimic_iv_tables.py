@@ -13,8 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cardiozoo.data.ehr import LEVELS, RANGES, VARIABLES
 from cardiozoo.data.ehr_vocabulary import read_table
+from cardiozoo.data.readers.mimic_iv import EhrOptions, Stays, open_release, read_stays, write_events
 
 FOLDERS = {
     "patients": "hosp",
@@ -34,6 +37,7 @@ HEADERS = {
 }
 
 Tables = dict[str, list[list[Any]]]
+Event = tuple[int, int, str, float]
 
 
 def tiny() -> Tables:
@@ -81,6 +85,36 @@ def write(root: Path, tables: Tables, compress: bool = True) -> Path:
         path = folder / f"{table}.csv{'.gz' if compress else ''}"
         path.write_bytes(gzip.compress(text, mtime=0) if compress else text)
     return root
+
+
+#: The events of the tiny release: (stay_id, second, variable, value).
+BASE: list[Event] = [
+    (31, 0, "Heart Rate", 80.0),
+    (31, 3600, "Glascow coma scale eye opening", float(LEVELS[3].index("None"))),
+    (31, 3600, "Glucose", 140.0),
+    (31, 3600, "Heart Rate", 85.0),
+    (31, 10800, "Glucose", 150.0),
+    (31, 180000, "Temperature", 37.0),
+    (32, 1800, "Heart Rate", 120.0),
+]
+
+
+def stays_of(root: Path, tables: Tables, **options: Any) -> Stays:
+    return read_stays(open_release(write(root / "iv", tables)), EhrOptions(**options))
+
+
+def events_of(root: Path, tables: Tables | None = None, **options: Any) -> tuple[list[Event], dict[str, Any]]:
+    """Events as (stay_id, second, variable, value), and the counts."""
+    if tables is not None:
+        root = write(root / "iv", tables)
+    release, choices = open_release(root), EhrOptions(**options)
+    table = read_stays(release, choices).table
+    out = root.parent / "events"
+    counts = write_events(release, table, choices, out, memory_gb=0.5, threads=1)["counts"]
+    offsets, seconds, variable, value = (np.load(out / f"{n}.npy") for n in ("offsets", "seconds", "variable", "value"))
+    stay = np.repeat(table["stay_id"].to_numpy(), np.diff(offsets)).tolist()
+    names = [VARIABLES[v] for v in variable]
+    return list(zip(stay, seconds.tolist(), names, value.tolist(), strict=True)), counts
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
