@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,16 @@ def test_truncated_gzip(table: str, kept: float, tmp_path: Path) -> None:
     events_of(root)
     path.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(RawDataError, match=f"{table}.csv.gz cannot be read to its end"):
+        events_of(root)
+
+
+def test_gzip_cut_at_the_end_of_a_row(tmp_path: Path) -> None:
+    root = write(tmp_path / "iv", tiny())
+    path = root / "icu" / "chartevents.csv.gz"
+    rows = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    deflate = zlib.compressobj(wbits=31)
+    path.write_bytes(deflate.compress(b"".join(rows[:3])) + deflate.flush(zlib.Z_SYNC_FLUSH))
+    with pytest.raises(RawDataError, match="cannot be read to its end"):
         events_of(root)
 
 
