@@ -15,7 +15,7 @@ ROOT = Path(cardiozoo.__file__).parent
 ALLOWED = {
     "errors": set(),
     "registry": {"cards"},
-    "cards": set(),
+    "cards": {"registry"},
     "functional": set(),
     "data": {"data", "registry"},
     "nn": {"nn", "functional", "data.batch", "data.tasks"},
@@ -23,7 +23,7 @@ ALLOWED = {
     "evaluation": {"evaluation"},
     "training": {"training", "evaluation", "registry", "data", "models", "nn"},
     "cli": {"cli", "cards", "training", "evaluation", "models", "data", "registry", "nn"},
-    "testing": {"testing", "registry", "models", "data", "nn", "training"},
+    "testing": {"testing", "cards", "registry", "models", "data", "nn", "training"},
     "recipes": set(),
     "__init__": {"registry"},
     "__main__": {"cli"},
