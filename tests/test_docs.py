@@ -1,0 +1,85 @@
+"""Every command that the documentation shows is run, in order, in a folder where its placeholders exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
+FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+# Commands about training are shortened, not changed: what a reader types is parsed and run with these added.
+SHORT = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1 --data.num_workers 0".split()
+SMALL = {"drfuse", "medfuse", "cxr_resnet", "gmu"}
+
+
+def commands(page: Path) -> list[str]:
+    """Lines after ``$`` in the console blocks, continuation lines joined."""
+    blocks = FENCE.findall(page.read_text())
+    joined = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line[2:].strip() for line in joined if line.startswith("$ ")]
+
+
+def test_the_documentation_shows_commands():
+    assert len([c for page in PAGES for c in commands(page)]) > 20
+
+
+def shortened(command: str) -> list[str]:
+    argv = shlex.split(command)[1:]
+    if argv[0] == "fit" and "--model" in argv and not {"--print_config", "--model.help"} & set(argv):
+        argv = [*argv, *SHORT, "--data.batch_size", "2"]
+        if argv[argv.index("--model") + 1] in SMALL and "--data.store" in argv:
+            argv += ["--model.image_width", "4", "--data.image_size", "64"]
+        if argv[argv.index("--model") + 1] == "cxr_resnet":
+            argv += ["--trainer.limit_test_batches", "2"]
+    # The suite runs on two cores without a GPU; several processes are tested in tests/cli.
+    return [("1" if argv[i - 1] == "--trainer.devices" else a) for i, a in enumerate(argv)]
+
+
+def newest(runs: Path) -> Path:
+    return max(runs.glob("*/*/*/run.json"), key=lambda path: path.stat().st_mtime).parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_of_the_page_run(page: Path, docs_sandbox: Path, monkeypatch, capsys):
+    from cardiozoo.cli import main
+
+    monkeypatch.chdir(docs_sandbox)
+    for command in commands(page):
+        if not command.startswith("cardiozoo "):
+            assert command in MADE, f"{page.name} shows {command!r}, which no test runs"
+            continue
+        status = main(shortened(command))
+        assert status == 0, f"{command}\n{capsys.readouterr().err[-3000:]}"
+        if command.startswith("cardiozoo fit") and Path("runs").is_dir():
+            link = Path("RUN")
+            link.unlink(missing_ok=True)
+            link.symlink_to(newest(Path("runs")))
+
+
+# Run by the continuous check itself (make test), by tests/cli on the same command (make demo), or by make test's set-up.
+MADE = {"make demo", "make test", "make truth"}
+
+
+def test_make_demo_is_the_command_of_the_readme():
+    makefile = (ROOT / "Makefile").read_text()
+    assert "cardiozoo fit --model drfuse --data mimic_cxr_ehr\n" in makefile
+    assert "$ make demo" in (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def docs_sandbox(tmp_path, mini_raw, mini_store, finished_run) -> Path:
+    """Placeholders of the documentation: raw folders, a store, and two runs of one model on one cohort."""
+    mimic_iv, mimic_cxr = mini_raw
+    (tmp_path / "MIMIC_IV").symlink_to(mimic_iv)
+    (tmp_path / "MIMIC_CXR").symlink_to(mimic_cxr)
+    shutil.copytree(finished_run, tmp_path / "OTHER_RUN")
+    shutil.copytree(finished_run, tmp_path / "first_run")
+    (tmp_path / "RUN").symlink_to(tmp_path / "first_run")
+    return tmp_path
