@@ -16,6 +16,8 @@ from PIL import Image
 SHORTER_SIDE = 256
 SMALLEST_SIDE = 64
 LARGEST_ASPECT = 4.0
+# what files named .jpg have been found to hold; trying every known format would cost more than it finds
+_FORMATS = ("JPEG", "PNG")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def decode_image(path: Path, shorter_side: int = SHORTER_SIDE) -> DecodedImage:
     pixels, or four times as long as wide, are no radiographs.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             size = (image.height, image.width)
             if reason := _no_radiograph(size):
                 return DecodedImage(None, reason, size=size)
