@@ -34,7 +34,8 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0, 1 (failed), 2 (misuse or bad input) or 130 (interrupted)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    # `list` is a command's module here once that command has run, hence no list(argv).
+    argv = [*(sys.argv[1:] if argv is None else argv)]
     try:
         return _dispatch(argv)
     except CardiozooError as error:

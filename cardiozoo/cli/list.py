@@ -16,8 +16,7 @@ KINDS = {"models": "model", "data": "data"}
 def run(argv: list[str]) -> int:
     """Prints the tables, or JSON with ``--json``."""
     options = _parser().parse_args(argv)
-    kinds = [options.what] if options.what else list(KINDS)
-    found = {what: _rows(what, options) for what in kinds}
+    found = _found(options)
     if options.json:
         print(json.dumps(found, indent=2))
     else:
@@ -42,21 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _rows(what: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    rows = listing(KINDS[what])
-    wanted = {"modalities": options.modality, "tasks": options.task}
-    if what == "models":
-        wanted["missing"] = options.missing
-    elif options.missing:
-        return []
-    if options.what is None and (options.modality or options.task):
-        # A word may belong to one table only (tasks of models are kinds, tasks of data have names).
-        known = {word for kind in KINDS.values() for row in listing(kind) for word in row["modalities"] + row["tasks"]}
-        here = {word for row in rows for word in row["modalities"] + row["tasks"]}
-        asked = {*(options.modality or []), *(options.task or [])}
-        if asked <= known and not asked <= here:
-            return []
-    return matching(rows, **wanted)
+def _found(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    rows = {what: listing(KINDS[what]) for what in ([options.what] if options.what else KINDS)}
+    # Filtered together: a word that only models know (a kind of task) or only data know (its name) is no mistake.
+    everything = [row for of_kind in rows.values() for row in of_kind]
+    kept = matching(everything, modalities=options.modality, tasks=options.task, missing=options.missing)
+    return {what: [row for row in of_kind if row in kept] for what, of_kind in rows.items()}
 
 
 def _print_table(what: str, rows: list[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,21 +9,18 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from cardiozoo.cli.arguments import Arguments
-from cardiozoo.cli.deviations import deviations
-from cardiozoo.cli.recipes import SYNTHETIC
+from cardiozoo.cli.facts import checkpoint_facts, registered_name, run_facts
 from cardiozoo.errors import CheckpointError
-from cardiozoo.registry import registered
 from cardiozoo.training.callbacks import default_callbacks
 from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
 from cardiozoo.training.logs import join, set_aside
 from cardiozoo.training.output import EpochLines
 from cardiozoo.training.predictions import PredictionWriter
 from cardiozoo.training.processes import global_rank
-from cardiozoo.training.record import RunRecord, environment, write_json
+from cardiozoo.training.record import RunRecord, write_json
 from cardiozoo.training.resume import ExactResume, WholeFiles
 from cardiozoo.training.run_folder import choose_run_folder, continue_run_folder
 
@@ -53,7 +49,7 @@ class Session:
         self.arguments, self.config, self.model, self.data = arguments, config, model, data
         self.defaults = defaults
         self.command = arguments.command
-        self.names = {"model": _name("model", type(model)), "data": _name("data", type(data))}
+        self.names = {"model": registered_name("model", type(model)), "data": registered_name("data", type(data))}
         self.folder = Path()
         self.record: RunRecord | None = None
         self.trainer: Trainer | None = None
@@ -121,7 +117,10 @@ class Session:
     def start(self, trainer: Trainer) -> None:
         """Writes run.json as ``running``."""
         self.trainer = trainer
-        self.record = RunRecord(self.folder, self._facts(trainer), write=trainer.is_global_zero)
+        facts = run_facts(self.arguments, self.defaults, self.model, self.data, trainer)
+        facts["task"] |= self.monitor
+        facts["seed"] = _seed(self.config)
+        self.record = RunRecord(self.folder, facts, write=trainer.is_global_zero)
         self._say(f"cardiozoo: run folder {self.folder}")
 
     def finish(self, status: str, error: BaseException | None = None) -> None:
@@ -144,7 +143,7 @@ class Session:
             self._say("cardiozoo: fast_dev_run leaves no checkpoint, so nothing is tested")
             return
         best = self._best_checkpoint()
-        self.record.update(checkpoint=self._checkpoint_facts())
+        self.record.update(checkpoint=checkpoint_facts(trainer, self.folder))
         if self.config.evaluate:
             trainer.test(self.model, datamodule=self.data, ckpt_path=str(best), verbose=False)
             self._judge()
@@ -197,65 +196,6 @@ class Session:
         if global_rank() == 0:
             print(text, file=sys.stderr, flush=True)
 
-    # --- Facts -----------------------------------------------------------------------------------------------------
-
-    def _facts(self, trainer: Trainer) -> dict[str, Any]:
-        recipes, data = self.arguments.recipes, self.data
-        parameters = list(self.model.parameters())
-        synthetic = any(recipe.variant == SYNTHETIC for recipe in recipes)
-        source = self.arguments.source_run if self.arguments.resume is None else None
-        return {
-            "command": self.command,
-            "command_line": shlex.join(["cardiozoo", *self.arguments.argv]),
-            "model": {
-                "name": self.names["model"],
-                "class_path": _path(type(self.model)),
-                "title": _title("model", self.names["model"]),
-                "parameters": sum(p.numel() for p in parameters),
-                "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-            },
-            "data": {
-                "name": self.names["data"],
-                "class_path": _path(type(data)),
-                "title": _title("data", self.names["data"]),
-                "store": _text(getattr(data, "store_path", None)),
-                "manifest_sha256": getattr(data, "manifest_sha256", None),
-                "synthetic": bool(getattr(data, "synthetic", False)),
-            },
-            "task": _task(data) | self.monitor,
-            "recipe": {
-                "name": self.arguments.recipe_name,
-                "source": [f"{recipe.name} ({recipe.package})" for recipe in recipes],
-                "preset_note": "small preset for the synthetic cohort, not the paper's" if synthetic else None,
-            },
-            "deviations": deviations(self.arguments, self.defaults),
-            "seed": _seed(self.config),
-            "precision": str(trainer.precision),
-            "devices": trainer.world_size,
-            "strategy": type(trainer.strategy).__name__,
-            "source_run": _text(source),
-            "checkpoint": {"used": _text(self.arguments.checkpoint)},
-            "epochs": None,
-            "steps": None,
-            **environment(trainer.strategy.root_device),
-        }
-
-    def _checkpoint_facts(self) -> dict[str, Any]:
-        assert self.trainer is not None
-        best = self.trainer.checkpoint_callback
-        last = [
-            c.best_model_path
-            for c in self.trainer.checkpoint_callbacks
-            if isinstance(c, ModelCheckpoint) and c.monitor is None
-        ]
-        score = getattr(best, "best_model_score", None)
-        return {
-            "best": _relative(getattr(best, "best_model_path", ""), self.folder),
-            "last": _relative(next((path for path in last if path), ""), self.folder),
-            "monitor": getattr(best, "monitor", None),
-            "score": None if score is None else float(score),
-        }
-
 
 def _check_same_data(run: Path, data: LightningDataModule) -> None:
     before = yaml.safe_load((run / "run.json").read_text()).get("data", {}).get("manifest_sha256")
@@ -268,50 +208,10 @@ def _check_same_data(run: Path, data: LightningDataModule) -> None:
         )
 
 
-def _task(data: LightningDataModule) -> dict[str, Any]:
-    spec = getattr(data, "spec", None)
-    name = getattr(getattr(spec, "task", None), "name", None) or getattr(data, "task", None)
-    return {
-        "name": _text(name),
-        "kind": getattr(data, "task_kind", None),
-        "classes": getattr(data, "class_names", None),
-    }
-
-
-def _name(kind: str, cls: type) -> str:
-    """The registered name of a class, else its own."""
-    for claimants in registered(kind).values():
-        for entry in claimants:
-            if entry.class_path == _path(cls):
-                return entry.name
-    return cls.__name__
-
-
-def _title(kind: str, name: str) -> str:
-    from cardiozoo.cards import listing
-
-    return next((row["title"] for row in listing(kind) if row["name"] == name), "")
-
-
-def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _relative(path: str, folder: Path) -> str | None:
-    if not path:
-        return None
-    inside = Path(path).resolve()
-    return str(inside.relative_to(folder.resolve())) if inside.is_relative_to(folder.resolve()) else str(inside)
-
-
 def _as_list(value: Any) -> list[Any]:
-    return (
-        [] if value is None or isinstance(value, bool) else list(value) if isinstance(value, list | tuple) else [value]
-    )
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _seed(config: Any) -> int:

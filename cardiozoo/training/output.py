@@ -13,7 +13,6 @@ TIPS = ("💡 Tip", "GPU available", "TPU available", "HPU available", "Seed set
 # Messages of warnings that are known and harmless here, as regular expressions that match their beginning.
 WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",  # lightning's own code, torch 2.15
-    r".*(add_instantiator|instantiate_classes|skip_none).*deprecated",  # lightning's own code, jsonargparse 4.49
     r"Checkpoint directory .* exists and is not empty",  # a resumed run writes into its own folder
     r"Experiment logs directory .* exists and is not empty",  # its log is kept, see training.logs
     r".*does not have many workers which may be a bottleneck",  # batches are read from memory-mapped files
