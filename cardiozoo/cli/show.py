@@ -101,7 +101,14 @@ def _print_field(console: Any, heading: str, value: Any) -> None:
     if isinstance(value, list) and all(isinstance(item, str) for item in value) and sum(map(len, value)) < 100:
         value = ", ".join(value)
     for item in value if isinstance(value, list) else [value]:
-        console.print(Padding(Text(_one_line(item)), (0, 0, 0, 2)))
+        if isinstance(value, list) and isinstance(item, dict) and len(item) > 2:
+            # an entry with many parts: its first one as a heading, the others below it
+            first, *others = item.values()
+            console.print(Padding(Text(_one_line(first), style="bold"), (0, 0, 0, 2)))
+            for key, part in zip([*item][1:], others, strict=True):
+                console.print(Padding(Text(f"{key}: {_one_line(part)}"), (0, 0, 0, 4)))
+        else:
+            console.print(Padding(Text(_one_line(item)), (0, 0, 0, 2)))
 
 
 def _one_line(value: Any) -> str:

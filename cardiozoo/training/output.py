@@ -48,6 +48,8 @@ class EpochLines(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
-        shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        hidden = ("val/loss_", "val/undefined")  # the terms of the loss are in logs/metrics.csv
+        metrics = trainer.callback_metrics.items()
+        shown = {k: float(v) for k, v in metrics if k.startswith("val/") and not k.startswith(hidden)}
         values = "  ".join(f"{key} {value:.4f}" for key, value in sorted(shown.items()))
         print(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {values}", file=sys.stderr, flush=True)
