@@ -12,6 +12,7 @@ import polars as pl
 
 from cardiozoo.data.cohort_summary import summarise
 from cardiozoo.data.cxr_transforms import Augment, Crop, ImageOptions
+from cardiozoo.data.icd import PHENOTYPE_TYPES, PHENOTYPES
 from cardiozoo.data.loading import BatchLoader, epoch_rng
 from cardiozoo.data.mimic_cxr_ehr_dataset import (
     BatchOptions,
@@ -42,6 +43,7 @@ from cardiozoo.data.tasks import DataSpec
 from cardiozoo.errors import StoreError
 
 NAME = "mimic_cxr_ehr"
+KINDS = ("acute", "mixed", "chronic")
 
 
 class MimicCxrEhr(L.LightningDataModule):
@@ -154,6 +156,13 @@ class MimicCxrEhr(L.LightningDataModule):
     def class_names(self) -> list[str]:
         """One name a class, in order."""
         return list(TASKS[self.task_name].classes)
+
+    @property
+    def class_groups(self) -> dict[str, list[str]]:
+        """Acute, mixed and chronic phenotypes, which are also judged as groups; empty for the other tasks."""
+        if self.task_name != "phenotyping":
+            return {}
+        return {kind: [p for p, t in zip(PHENOTYPES, PHENOTYPE_TYPES, strict=True) if t == kind] for kind in KINDS}
 
     @property
     def task_kind(self) -> str:
