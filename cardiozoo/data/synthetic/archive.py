@@ -1,4 +1,4 @@
-"""The radiograph archive: draws every film of a block of patients, writes the files, and collects the rows of its tables."""
+"""The radiograph archive: draws the films, writes the files, collects the rows of its tables."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ class Archive:
     def finish(self, folder: Path) -> None:
         """Write the four tables, their rows in the order of their ids."""
         schema = {name: pl.String for name in tables.CXR_METADATA} | {
-            "subject_id": pl.Int64, "study_id": pl.Int64, "Rows": pl.Int64, "Columns": pl.Int64, "StudyDate": pl.Int64, "StudyTime": pl.Float64,
+            "subject_id": pl.Int64, "study_id": pl.Int64, "Rows": pl.Int64, "Columns": pl.Int64, "StudyDate": pl.Int64,
+            "StudyTime": pl.Float64,
         }  # fmt: skip
         metadata = pl.DataFrame(self.metadata, schema=schema).sort("subject_id", "study_id", "dicom_id")
         split = (
@@ -152,6 +153,16 @@ class Archive:
             writer = tables.TableWriter(folder, f"mimic-cxr/mimic-cxr-2.0.0-{name}")
             writer.write(frame)
             writer.close()
+
+    def film_table(self) -> pl.DataFrame:
+        """The truth of every image: where it belongs, which state it shows, its heart, its fault."""
+        schema = {
+            "dicom_id": pl.String, "study_id": pl.Int64, "subject_id": pl.Int64, "view": pl.String,
+            "hours": pl.Float64,
+            "linked": pl.Boolean, "old_state": pl.Boolean, "ctr_measured": pl.Float64, "fault": pl.String,
+            "stay_id": pl.Int64,
+        }  # fmt: skip
+        return pl.DataFrame(self.truth, schema=schema).sort("subject_id", "study_id", "dicom_id")
 
     def label_table(self, tool: str) -> pl.DataFrame:
         """One row a study: the 14 labels as the tool gives them, or the ``clean`` ones."""

@@ -87,7 +87,7 @@ def event_tables(
     rate: float,
     ledger: Ledger,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """icu/chartevents and hosp/labevents of a block (without ``labevent_id``), in the order of subject, stay and time."""
+    """icu/chartevents and hosp/labevents of a block (without ``labevent_id``), by subject, stay and time."""
     parent = block.units.parent[rows]
     index, number = block.stays.index[parent], block.units.number[rows]
     present = block.present[parent]
@@ -200,7 +200,8 @@ def diagnoses(seed: int, block: Block, rate: float, ledger: Ledger) -> pl.DataFr
             )
             for kind, clean, written in planted:
                 ledger.add(
-                    table=["diagnoses_icd"], kind=[kind], subject_id=[int(subject[row])], hadm_id=[int(block.calendar.hadm_id[row])],
+                    table=["diagnoses_icd"], kind=[kind], subject_id=[int(subject[row])],
+                    hadm_id=[int(block.calendar.hadm_id[row])],
                     clean=[clean], written=[written],
                 )  # fmt: skip
         lists.append(codes)

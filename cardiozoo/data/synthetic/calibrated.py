@@ -1,4 +1,4 @@
-"""The fitted coefficients of the simulator: read from ``calibrated.csv``, which scripts/calibrate_synthetic.py writes."""
+"""The fitted coefficients: read from ``calibrated.csv``, which scripts/calibrate_synthetic.py writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cardiozoo.data.synthetic.plants import PLANTS
 
 @dataclass(frozen=True)
 class Coefficients:
-    """One number a phenotype (25,): log-odds at severity 0 and age 64, gain of the effects on charted signals and on films."""
+    """One number a phenotype (25,): log-odds at severity 0 and age 64, gain of its effects on signals and on films."""
 
     intercept: np.ndarray
     ehr_gain: np.ndarray
@@ -26,13 +26,21 @@ class Coefficients:
 
 
 @cache
-def load_coefficients() -> Coefficients:
-    """The table that ships with the package."""
+def _columns() -> dict[str, np.ndarray]:
     table = resources.files("cardiozoo.data.synthetic").joinpath("calibrated.csv")
     with table.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    columns = {name: np.array([float(row[name]) for row in rows]) for name in ("intercept", "ehr_gain", "cxr_gain")}
-    return Coefficients(**columns)
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name not in ("index", "label")}
+
+
+def load_coefficients() -> Coefficients:
+    """The coefficients that ship with the package."""
+    return Coefficients(*(_columns()[name] for name in ("intercept", "ehr_gain", "cxr_gain")))
+
+
+def load_measured() -> dict[str, np.ndarray]:
+    """Class shifts (25,) that the calibration measured with these coefficients: measured_d_ehr, measured_d_cxr."""
+    return {name: values for name, values in _columns().items() if name.startswith("measured_")}
 
 
 def write_coefficients(path: Path, coefficients: Coefficients, measured: dict[str, np.ndarray]) -> None:

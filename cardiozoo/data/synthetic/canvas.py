@@ -31,6 +31,11 @@ class Lung:
     mask: np.ndarray
     dome: np.ndarray  # Y of the diaphragm
 
+    @property
+    def whole(self) -> np.ndarray:
+        """The lung with its soft edge included, for what fills it up."""
+        return np.minimum(self.mask * np.float32(4.0), np.float32(1.0))
+
 
 @dataclass
 class Pose:
@@ -74,6 +79,19 @@ class Canvas:
     @property
     def lungs(self) -> np.ndarray:
         return self.right.mask + self.left.mask
+
+    @property
+    def aerated(self) -> np.ndarray:
+        """1 in free lung, .3 where the heart covers it: texture shows little through the heart."""
+        return np.float32(1.0) - np.float32(0.7) * self.heart
+
+    def haze(self, amount: np.ndarray) -> None:
+        """Add attenuation that fades out where the film is nearly white, so that shadows do not pile up beyond bone."""
+        self.film += amount * np.clip((np.float32(0.80) - self.film) * np.float32(3.0), 0.0, 1.0)
+
+    def fill(self, share: np.ndarray, level: float) -> None:
+        """Raise the film to ``level`` where ``share`` is 1."""
+        self.film += share * np.maximum(np.float32(level) - self.film, 0.0)
 
     def draw(self, strength: float, *lines: tuple[list[tuple[float, float]], int]) -> None:
         """Add polylines in body coordinates, each with its width in pixels."""
@@ -146,14 +164,15 @@ def normal_chest(
     pose, x, y = pose_grid(shape, generator)
     inflation = float(np.clip(chest.hyperinflation[row], -2.5, 3.5))
     dome = (0.42 if bedside else 0.50) + 0.045 * inflation + 0.025 * float(generator.standard_normal())
-    trunk_half = np.where(y < -0.55, 0.97 - 0.9 * np.maximum(-0.55 - y, 0.0), 0.97 - 0.04 * np.maximum(y - 0.2, 0.0))
+    shoulder = 0.10 * np.exp(-(((y + 0.62) / 0.22) ** 2)) - 1.5 * np.maximum(-0.66 - y, 0.0)
+    trunk_half = np.maximum(0.95 + shoulder - 0.04 * np.maximum(y - 0.2, 0.0), 0.34)
     film = np.float32(0.80) * ramp(trunk_half - np.abs(x), 0.03).astype(np.float32)
     outer = THORAX * np.sqrt(np.maximum(1.0 - (np.maximum(-0.05 - y, 0.0) / 0.80) ** 2.4, 0.0))
     inner = 0.10 + 0.03 * np.cos(3.0 * y)
     lungs = {}
     for side in (-1.0, 1.0):
         across = x * np.float32(side)
-        raised = 0.09 * float(chest.collapse[row]) if chest.collapse_side[row] == side else 0.0
+        raised = 0.13 * float(chest.collapse[row]) if chest.collapse_side[row] == side else 0.0
         curvature = 0.13 * max(0.15, 1.0 - 0.30 * inflation)
         base = dome - raised - (0.04 if side < 0 else 0.0) + curvature * ((across - 0.40) / 0.40) ** 2
         wall = outer - across

@@ -1,4 +1,4 @@
-"""From signals to charted rows: the rounds of the nurses, what is written at each, and the samples sent to the laboratory."""
+"""From signals to charted rows: rounds of the nurses, what is written at each, samples for the laboratory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXTRA_BEYOND = 2.0
 class Events:
     """Charted or laboratory rows, one array a column: row of the stay, seconds after its admission, item, value code.
 
-    ``delay`` is the number of seconds from charting to storing; ``specimen`` counts the samples of a stay (laboratory only).
+    ``delay`` is the number of seconds from charting to storing; ``specimen`` names the sample (laboratory only).
     """
 
     stay: np.ndarray
@@ -52,7 +52,7 @@ def concatenate(parts: list[Events]) -> Events:
 
 @dataclass
 class Rounds:
-    """Times at which a stay is looked at, with the state of every signal (n, SIGNALS) and the random numbers of each."""
+    """Times at which a stay is looked at, with every signal (n, SIGNALS) and the random numbers of each."""
 
     stay: np.ndarray
     offsets: np.ndarray
@@ -208,7 +208,7 @@ def _chart_vitals(sheet: _Sheet, course: Course) -> None:
     own = course.uniforms[rounds.stay]
     at = np.flatnonzero(chance[:, 3] < 0.985)
     sheet.write(220045, at, Values.numeric(np.clip(value[at, S.HR], 25, 210)), 8)
-    breath = np.flatnonzero((chance[:, 4] < 0.985))
+    breath = np.flatnonzero(chance[:, 4] < 0.985)
     sheet.write(220210, breath, Values.numeric(np.clip(value[breath, S.RR], 4, 60)), 8)
     total = np.flatnonzero((chance[:, 4] < 0.2) & course.ventilated[rounds.stay] & ~rounds.extra)
     sheet.write(224690, total, Values.numeric(np.clip(value[total, S.RR], 4, 60)), 8)

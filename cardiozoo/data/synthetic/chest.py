@@ -1,4 +1,4 @@
-"""The state of the chest that a radiograph shows: heart size, lung water, effusions, consolidation, devices, and their labels."""
+"""The state of the chest that a radiograph shows: heart size, lung water, effusions, consolidation, devices, labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from cardiozoo.data.synthetic import plants
 from cardiozoo.data.synthetic.calibrated import Coefficients
 from cardiozoo.data.synthetic.conditions import sigmoid
+from cardiozoo.data.synthetic.icu import ventilation
 from cardiozoo.data.synthetic.patient import Circulation, Stays, circulation, decades
 from cardiozoo.data.synthetic.streams import Modality, draws
 from cardiozoo.data.synthetic.tables import CHEXPERT_LABELS
@@ -22,7 +23,7 @@ UNCERTAIN_BAND = 0.10
 
 @dataclass
 class Chest:
-    """One row a stay. Sides: +1 is the patient's left (image right), -1 the right; sizes in the phantom's half widths."""
+    """One row a stay. Sides: +1 is the patient's left (image right), -1 the right; sizes in units of the phantom."""
 
     ctr: np.ndarray  # cardiothoracic ratio at two metres, before the magnification of a bedside film
     left_atrium: np.ndarray  # log size relative to the reference
@@ -68,7 +69,7 @@ class Chest:
 def draw_chest(
     seed: int, stays: Stays, present: np.ndarray, ventilated: np.ndarray, coefficients: Coefficients, episode: int
 ) -> tuple[Chest, Circulation]:
-    """State of the chest (and the pressures behind it) at one episode: 0 is now, 1 an earlier, independent state of the lungs.
+    """State of the chest, and the pressures behind it, at one episode: 0 is now, 1 an earlier, independent one.
 
     In an earlier episode heart failure, pneumonia, respiratory failure and the ventilator are drawn anew at their
     prevalence; the person (heart shape, devices, chronic conditions) stays the same.
@@ -79,10 +80,9 @@ def draw_chest(
     if episode:
         for label, chance in zip((plants.FAILURE, plants.PNEUMONIA, plants.RESPIRATORY), flat[:, 28:31].T, strict=True):
             sick[:, label] = chance < plants.PREVALENCE[label]
-        ventilated = flat[:, 31] < sigmoid(
-            -0.75 + 0.9 * coefficients.ehr_gain[plants.RESPIRATORY] * sick[:, plants.RESPIRATORY]
-        )
+        ventilated = flat[:, 31] < ventilation(0.0, sick[:, plants.RESPIRATORY])
     gain = coefficients.cxr_gain
+    # age widens the heart only a little here, so that a phenotype that hangs on age alone stays hidden in the film
     blood = circulation(
         stays,
         failure=gain[plants.FAILURE] * sick[:, plants.FAILURE],
@@ -107,7 +107,7 @@ def draw_chest(
         + 0.055 * np.log(blood.lvedv / blood.lvedv_reference)
         + 0.030 * np.log(np.maximum(blood.rvedv / blood.rvedv_reference, 0.4))
         + 0.020 * left_atrium
-        + 0.018 * decades(stays.age)
+        + 0.006 * decades(stays.age)
         + 0.025 * stays.body[:, 2],
         left_atrium=left_atrium,
         knob=knob,
@@ -121,7 +121,7 @@ def draw_chest(
         consolidation_height=0.35 + 0.5 * flat[:, 10],
         collapse=(0.6 + 0.4 * flat[:, 11]) * (pleura & (kind < 0.30)),
         collapse_side=side,
-        pneumothorax=(0.12 + 0.14 * flat[:, 12]) * (pleura & (kind >= 0.30) & (kind < 0.65)),
+        pneumothorax=(0.18 + 0.18 * flat[:, 12]) * (pleura & (kind >= 0.30) & (kind < 0.65)),
         pneumothorax_side=side,
         loculated=(0.6 + 0.4 * flat[:, 13]) * (pleura & (kind >= 0.65)),
         loculated_side=side,
@@ -142,7 +142,8 @@ def oracle_features(chest: Chest) -> np.ndarray:
     """What a perfect reader sees, as numbers (S, 16): the features of the oracle for the radiograph."""
     return np.stack(
         [
-            chest.ctr, chest.left_atrium, chest.knob, chest.band, chest.water, chest.effusion_right, chest.effusion_left,
+            chest.ctr, chest.left_atrium, chest.knob, chest.band, chest.water,
+            chest.effusion_right, chest.effusion_left,
             chest.consolidation > 0, chest.collapse > 0, chest.pneumothorax > 0, chest.loculated > 0,
             chest.hyperinflation, chest.pacemaker, chest.wires, chest.tube, chest.line,
         ],
@@ -151,7 +152,7 @@ def oracle_features(chest: Chest) -> np.ndarray:
 
 
 def chexpert(chest: Chest, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 14 CheXpert labels of each row: clean (1 or 0) and as a labelling tool reports them (1, 0, -1, NaN = not mentioned).
+    """The 14 CheXpert labels of each row: clean (1, 0) and as a labelling tool reports them (1, 0, -1, NaN).
 
     Args:
         chest: States.

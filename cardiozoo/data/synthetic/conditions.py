@@ -17,7 +17,7 @@ from cardiozoo.data.synthetic.plants import (
 LINKS: tuple[tuple[int, int, float], ...] = (
     (plants.RENAL, plants.ELECTROLYTES, 0.5),
     (plants.KIDNEY, plants.HYPERTENSION_COMPLICATED, 2.2),
-    (plants.INFARCTION, plants.CORONARY, 1.0),
+    (plants.INFARCTION, plants.CORONARY, 0.7),
     (plants.FAILURE, plants.RHYTHM, 0.5),
     (plants.FAILURE, plants.RESPIRATORY, 0.3),
     (plants.PNEUMONIA, plants.RESPIRATORY, 0.8),
@@ -35,7 +35,8 @@ ORDER = (
     plants.RENAL, plants.STROKE, plants.INFARCTION, plants.KIDNEY, plants.COPD, plants.SURGICAL, plants.CONDUCTION,
     plants.FAILURE, plants.RHYTHM, plants.CORONARY, plants.DIABETES_COMPLICATED, plants.DIABETES, plants.LIPIDS,
     plants.HYPERTENSION_COMPLICATED, plants.HYPERTENSION, plants.ELECTROLYTES, plants.BLEEDING, plants.LIVER,
-    plants.LOWER_AIRWAY, plants.UPPER_AIRWAY, plants.PLEURA, plants.PNEUMONIA, plants.RESPIRATORY, plants.SEPSIS, plants.SHOCK,
+    plants.LOWER_AIRWAY, plants.UPPER_AIRWAY, plants.PLEURA, plants.PNEUMONIA, plants.RESPIRATORY,
+    plants.SEPSIS, plants.SHOCK,
 )  # fmt: skip
 
 MISSED_CODE = 0.02
@@ -70,7 +71,7 @@ def draw_conditions(stays: Stays, coefficients: Coefficients) -> np.ndarray:
 
 
 def coded_conditions(present: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """Conditions as coded: each present one is missed, each absent one added, at the stated rates; ``chance`` (S, 25)."""
+    """Conditions as coded: present ones are missed, absent ones added, at the stated rates; ``chance`` (S, 25)."""
     coded = np.where(present, chance >= MISSED_CODE, chance < FALSE_CODE)
     for simple, complicated in EXCLUSIVE.items():
         coded[:, simple] &= ~(coded[:, complicated] & ~present[:, simple])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -74,7 +75,7 @@ class Ledger:
 
     entries: list[pl.DataFrame] = field(default_factory=list)
 
-    SCHEMA = {
+    SCHEMA: ClassVar[dict[str, type[pl.DataType] | pl.DataType]] = {
         "table": pl.String, "kind": pl.String, "subject_id": pl.Int64, "hadm_id": pl.Int64, "stay_id": pl.Int64,
         "itemid": pl.Int64, "charttime": pl.Datetime("us"), "clean": pl.String, "written": pl.String,
     }  # fmt: skip
@@ -95,7 +96,7 @@ class Ledger:
 
 @dataclass
 class Planted:
-    """Rows made dirty in one block of events: position among the rows written, kind, clean and written value code, item."""
+    """Rows made dirty in one block of events: position among the rows written, kind, clean and written value."""
 
     row: np.ndarray
     kind: list[str]
@@ -113,7 +114,7 @@ def corrupt_events(
     number: np.ndarray,
     los_seconds: np.ndarray,
 ) -> tuple[Events, Planted]:
-    """Make rows dirty, each with the chance ``rate`` a kind; rows added (duplicates, rows outside the stay) follow at the end.
+    """Make rows dirty, each kind with the chance ``rate``; added rows (repeated, outside the stay) come last.
 
     Args:
         seed: Seed of the cohort.

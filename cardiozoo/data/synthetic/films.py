@@ -1,4 +1,4 @@
-"""Which films are taken of whom and when, how each was exposed, and what the tables of the radiograph archive say of it."""
+"""Which films are taken of whom, when, and in which view."""
 
 from __future__ import annotations
 

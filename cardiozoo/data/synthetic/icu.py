@@ -1,4 +1,4 @@
-"""Vital signs and laboratory values of a stay in intensive care: where each signal is heading, and how it wanders there.
+"""Vital signs and laboratory values in intensive care: where each signal is heading, and how it wanders there.
 
 Every signal is an Ornstein-Uhlenbeck process around a moving target, sampled exactly at irregular times,
 x' = mu + (x - mu) exp(-D / tau) + sd sqrt(1 - exp(-2 D / tau)) e, with innovations correlated between signals.
@@ -123,14 +123,18 @@ def _effects(table: dict[int, dict[Signal, float]]) -> np.ndarray:
     return matrix
 
 
+def ventilation(severity: np.ndarray | float, respiratory_failure: np.ndarray) -> np.ndarray:
+    """Probability of being on a ventilator."""
+    return sigmoid(-0.90 + 0.35 * severity + 1.6 * respiratory_failure)
+
+
 def draw_course(seed: int, stays: Stays, present: np.ndarray, coefficients: Coefficients) -> Course:
     """Targets, scatter and treatment of each stay from its conditions ``present`` (S, 25)."""
     gauss, flat = draws(seed, stays.index, Modality.ICU, 0, normals=2 * SIGNALS, uniforms=20, parts=stays.number)
     weighted = present * coefficients.ehr_gain
     severity = stays.severity[:, None]
     level = BASE + SEVERITY_EFFECT * severity + weighted @ _effects(LEVEL) + BETWEEN * gauss[:, :SIGNALS]
-    drive = 0.35 * stays.severity + 0.9 * weighted[:, plants.RESPIRATORY]
-    ventilated = flat[:, 0] < sigmoid(-0.75 + drive)
+    ventilated = flat[:, 0] < ventilation(stays.severity, present[:, plants.RESPIRATORY])
     beta_blocker = flat[:, 1] < 0.30
     level[:, S.HR] -= 8.0 * beta_blocker
     level[:, S.GCS] -= 2.6 * ventilated * (0.3 + 1.4 * flat[:, 2])
@@ -172,7 +176,7 @@ def _innovation_root() -> np.ndarray:
 def wander(offsets: np.ndarray, hours: np.ndarray, innovations: np.ndarray) -> np.ndarray:
     """Ornstein-Uhlenbeck paths of unit variance (n, SIGNALS), float32, at ascending ``hours`` of stays given as CSR.
 
-    The scan runs over the k-th sample of all stays together, so its cost is that of the longest stay, not of their number.
+    The scan takes the k-th sample of all stays together: it costs what the longest stay costs, not their number.
 
     Args:
         offsets: First sample of each stay, and their total (S + 1,).

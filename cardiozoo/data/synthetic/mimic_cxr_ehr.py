@@ -1,4 +1,4 @@
-"""``cardiozoo synthesize mimic_cxr_ehr``: a cohort of virtual patients in the raw layouts of MIMIC-IV and MIMIC-CXR-JPG."""
+"""``cardiozoo synthesize mimic_cxr_ehr``: virtual patients in the layouts of MIMIC-IV and MIMIC-CXR-JPG."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cardiozoo.data.synthetic.block import Block, diagnoses, draw_block, event_t
 from cardiozoo.data.synthetic.calibrated import Coefficients, load_coefficients
 from cardiozoo.data.synthetic.chest import oracle_features
 from cardiozoo.data.synthetic.dirt import DEFAULT_RATE, Ledger
+from cardiozoo.data.synthetic.films import STUDY_SLOTS
 from cardiozoo.data.synthetic.items import CHART_ITEMS, LAB_ITEMS, Values
 from cardiozoo.data.synthetic.patient import ADMISSION_SLOTS
-from cardiozoo.data.synthetic.plants import PLANTS
 from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, identify
-from cardiozoo.data.synthetic.films import STUDY_SLOTS
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, StoreError
 
 SIMULATOR = "mimic_cxr_ehr"
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
+MARKER = "SYNTHETIC.json"
 BLOCK = 500
 MAX_PATIENTS = ID_RANGE // max(STUDY_SLOTS, ADMISSION_SLOTS)
 
@@ -63,13 +63,10 @@ def synthesize(
 
     Raises:
         OptionError: An option is out of its range, or ``out`` holds something already.
+        StoreError: The folder cannot be written to, or the disk is full.
     """
     out = Path(out)
     _check(out, patients, seed, image_size, dirt, overwrite)
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
     options = {
         "patients": patients,
         "seed": seed,
@@ -78,11 +75,21 @@ def synthesize(
         "dirt": dirt,
         "mnar": mnar,
     }
-    writer = _Writer(partial, options, load_coefficients())
-    writer.run()
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial, out)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+        _Writer(partial, options, load_coefficients()).run()
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(partial, out)
+    except OSError as error:
+        raise StoreError(
+            f"The cohort cannot be written to {out}: {error}.",
+            "Roughly 30 MB are needed for 1,000 patients, in a folder that can be written to.",
+            f"Free the disk or name another folder; {partial.name} is what was written so far and may be removed.",
+        ) from error
     return out
 
 
@@ -97,12 +104,19 @@ def _check(out: Path, patients: int, seed: int, image_size: int, dirt: float, ov
             raise OptionError(
                 f"{name} is {value}.", f"{name} may be {low} to {high}.", f"Give another value to {name}."
             )
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists() and not (partial / MARKER).is_file():
+        raise OptionError(
+            f"{partial} is in the way, and no earlier call left it.",
+            f"The cohort is written to {partial.name} first.",
+            "Rename that folder, or name another output.",
+        )
     if not out.exists():
         return
     if not out.is_dir():
         raise OptionError(f"{out} is a file.", "The output is a new or empty folder.", "Name another folder.")
     if any(out.iterdir()):
-        ours = (out / "SYNTHETIC.json").is_file()
+        ours = (out / MARKER).is_file()
         if not (overwrite and ours):
             hint = "Remove it, name another one, or allow overwriting." if ours else "Name another folder."
             raise OptionError(f"{out} holds something already.", "The output is a new or empty folder.", hint)
@@ -110,7 +124,7 @@ def _check(out: Path, patients: int, seed: int, image_size: int, dirt: float, ov
 
 @dataclass
 class _Writer:
-    """Writes one cohort block by block, in the order of the patients' ids, so that memory does not grow with the cohort."""
+    """Writes one cohort block by block, in the order of the patients' ids; event tables are never held whole."""
 
     root: Path
     options: dict
@@ -123,6 +137,7 @@ class _Writer:
     shown: list[np.ndarray] = field(default_factory=list)
 
     def run(self) -> None:
+        self._marks()
         seed, count = self.options["seed"], self.options["patients"]
         subject = identify(seed, IdKind.PATIENT, np.arange(count))
         order = np.argsort(subject)
@@ -196,7 +211,7 @@ class _Writer:
         self.truth_rows.append(truth.stay_rows(block, shown))
 
     def _small_tables(self) -> None:
-        """Tables that fit into memory. Patients, admissions and stays come in an order of their own, as in the release."""
+        """Tables that fit into memory; patients, admissions and stays come in an order of their own."""
         shuffle = np.random.default_rng(np.random.SeedSequence((self.options["seed"], 0x0DE5)))
         for name, blocks in self.frames.items():
             frame = pl.concat(blocks)
@@ -232,9 +247,7 @@ class _Writer:
         stays.write_parquet(folder / "stays.parquet")
         self.ledger.table().write_parquet(folder / "dirt.parquet")
         if archive:
-            pl.DataFrame(archive.truth).sort("subject_id", "study_id", "dicom_id").write_parquet(
-                folder / "films.parquet"
-            )
+            archive.film_table().write_parquet(folder / "films.parquet")
             archive.label_table("clean").write_parquet(folder / "studies.parquet")
         everything = pl.concat(self.truth_rows)
         summary = truth.summary(
@@ -268,13 +281,10 @@ class _Writer:
         """Say in every folder that nothing here comes from a real person."""
         for folder in (self.root, self.root / "mimic-iv", self.root / "mimic-cxr"):
             if folder.exists():
-                (folder / "SYNTHETIC.json").write_text(json.dumps(self._marker(), indent=1) + "\n", encoding="utf-8")
+                (folder / MARKER).write_text(json.dumps(self._marker(), indent=1) + "\n", encoding="utf-8")
 
 
 def _write_table(root: Path, name: str, frame: pl.DataFrame) -> None:
     writer = tables.TableWriter(root, name)
     writer.write(frame)
     writer.close()
-
-
-__all__ = ["PLANTS", "synthesize"]

@@ -120,7 +120,7 @@ def draw_patients(seed: int, index: np.ndarray) -> Patients:
 
 
 def draw_stays(seed: int, patients: Patients) -> Stays:
-    """Admissions with intensive care of these patients, in their order; readmissions share person and half the severity."""
+    """Admissions with intensive care of these patients, in their order; part of the severity is that of the person."""
     rows = np.repeat(np.arange(len(patients)), patients.admissions)
     first = np.concatenate([[0], np.cumsum(patients.admissions)[:-1]]) if len(patients) else np.zeros(0, int)
     number = np.arange(len(rows)) - np.repeat(first, patients.admissions)

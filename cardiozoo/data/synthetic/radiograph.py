@@ -38,7 +38,7 @@ def image_shape(aspect: float, short_side: int = SHORT_SIDE) -> tuple[int, int]:
 def render(
     chest: Chest, row: int, view: str, aspect: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """One film as uint8 (H, W), shorter side 256, and the cardiothoracic ratio measured on its masks (NaN for lateral films).
+    """One film, uint8 (H, W) with shorter side 256, and the cardiothoracic ratio measured on it (NaN if lateral).
 
     Args:
         chest: States of the chest.
@@ -78,7 +78,7 @@ def _lateral(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarr
 
 
 def _expose(film: np.ndarray, generator: np.random.Generator, view: str) -> np.ndarray:
-    """Exposure, contrast, quantum noise, collimation and burned-in letters; grey = 255 clip((attenuation - .15) / .80)."""
+    """Exposure, contrast, noise, collimation and letters; grey = 255 clip((attenuation - .15) / .95)."""
     offset, contrast = 0.04 * float(generator.standard_normal()), float(generator.uniform(0.85, 1.15))
     film = (film - np.float32(0.5)) * np.float32(contrast) + np.float32(0.5 + offset)
     film += generator.standard_normal(film.shape, dtype=np.float32) * (
@@ -86,7 +86,7 @@ def _expose(film: np.ndarray, generator: np.random.Generator, view: str) -> np.n
     )
     margins = (generator.random(4) * 0.035 * (generator.random(4) < 0.3) * min(film.shape)).astype(int)
     marker, corner = generator.random(2)
-    grey = np.clip((film - np.float32(0.15)) * np.float32(255.0 / 0.80), 0.0, 255.0).astype(np.uint8)
+    grey = np.clip((film - np.float32(0.15)) * np.float32(255.0 / 0.95), 0.0, 255.0).astype(np.uint8)
     picture = np.array(Image.fromarray(grey).filter(ImageFilter.GaussianBlur(0.6)))
     if marker < 0.5:
         _letters(picture, "AP" if view == "AP" else "P", top=8, left=8 if corner < 0.5 else picture.shape[1] - 40)

@@ -19,11 +19,13 @@ WARD_ADMISSION = 2 * MAX_ADMISSIONS
 """Slot of the admission without intensive care; slots 3 to 5 are second stays."""
 
 RACES = (
-    ("WHITE", 0.66), ("BLACK/AFRICAN AMERICAN", 0.12), ("UNKNOWN", 0.06), ("HISPANIC/LATINO - PUERTO RICAN", 0.03), ("ASIAN", 0.03),
+    ("WHITE", 0.66), ("BLACK/AFRICAN AMERICAN", 0.12), ("UNKNOWN", 0.06), 
+    ("HISPANIC/LATINO - PUERTO RICAN", 0.03), ("ASIAN", 0.03),
     ("OTHER", 0.04), ("PORTUGUESE", 0.02), ("UNABLE TO OBTAIN", 0.02), ("WHITE - OTHER EUROPEAN", 0.02),
 )  # fmt: skip
 CARE_UNITS = (
-    "Medical Intensive Care Unit (MICU)", "Surgical Intensive Care Unit (SICU)", "Cardiac Vascular Intensive Care Unit (CVICU)",
+    "Medical Intensive Care Unit (MICU)", "Surgical Intensive Care Unit (SICU)",
+    "Cardiac Vascular Intensive Care Unit (CVICU)",
     "Medical/Surgical Intensive Care Unit (MICU/SICU)", "Trauma SICU (TSICU)", "Coronary Care Unit (CCU)",
     "Neuro Surgical Intensive Care Unit (Neuro SICU)",
 )  # fmt: skip
@@ -65,7 +67,7 @@ class Units:
 
 
 def make_calendar(seed: int, patients: Patients, stays: Stays, outcomes: Outcomes) -> Calendar:
-    """Dates between 2110 and 2205: the first admission in the anchor year, others one to twenty months after a discharge."""
+    """Dates between 2110 and 2205: the first admission in the anchor year, others one to twenty months later."""
     _, flat = draws(seed, patients.index, Modality.RECORDS, 0, normals=0, uniforms=12)
     _, wait = draws(seed, stays.index, Modality.RECORDS, 1, normals=0, uniforms=4, parts=stays.number)
     year = FIRST_YEAR + (flat[:, 0] * (LAST_YEAR - FIRST_YEAR)).astype(np.int64)
@@ -104,7 +106,7 @@ def make_calendar(seed: int, patients: Patients, stays: Stays, outcomes: Outcome
 
 
 def make_units(seed: int, stays: Stays, outcomes: Outcomes, calendar: Calendar, scale: float) -> Units:
-    """Stays of all admissions. Transfers (6 %), second stays (4 %) and empty stays (.5 %) come with the dirt, times ``scale``."""
+    """Stays of all admissions; dirt is transfers (6 %), second stays (4 %), empty stays (.5 %), times ``scale``."""
     _, chance = draws(seed, stays.index, Modality.DIRT, 1, normals=0, uniforms=6, parts=stays.number)
     room = calendar.discharge - calendar.outtime
     second = np.flatnonzero((chance[:, 0] < 0.04 * scale) & (room > 30 * HOUR) & ~outcomes.dies)
@@ -125,12 +127,12 @@ def make_units(seed: int, stays: Stays, outcomes: Outcomes, calendar: Calendar, 
 
 
 def patients_table(patients: Patients, stays: Stays, outcomes: Outcomes, calendar: Calendar) -> pl.DataFrame:
-    """hosp/patients; the age is that in the anchor year, 91 for all above 89; ``dod`` is a date, also of deaths at home."""
+    """hosp/patients; age in the anchor year, 91 for all above 89; ``dod`` is a date, also of deaths at home."""
     last = np.flatnonzero(np.append(stays.patient[1:] != stays.patient[:-1], True))
     at_home = np.isfinite(outcomes.home_death_days[last])
     home = calendar.discharge[last] + (np.where(at_home, outcomes.home_death_days[last], 0.0) * DAY).astype(np.int64)
     dead = np.where(calendar.death[last] >= 0, calendar.death[last], np.where(at_home, home, -1))
-    in_hospital = np.flatnonzero((calendar.death >= 0))
+    in_hospital = np.flatnonzero(calendar.death >= 0)
     dead[stays.patient[in_hospital]] = calendar.death[in_hospital]
     age = np.floor(patients.age).astype(np.int64)
     group = (calendar.uniforms[:, 2] * len(YEAR_GROUPS)).astype(int)
@@ -177,7 +179,7 @@ def admissions_table(stays: Stays, calendar: Calendar) -> pl.DataFrame:
 
 
 def ward_admissions(seed: int, patients: Patients, calendar: Calendar) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """An earlier admission without intensive care of one patient in ten, and its diagnoses (none of them a phenotype)."""
+    """An earlier admission without intensive care of one patient in ten, its diagnoses outside all phenotypes."""
     rows = np.flatnonzero(calendar.uniforms[:, 11] < 0.1)
     admit = (np.array([f"{year - 1}-03-01" for year in calendar.anchor_year[rows]], "datetime64[s]")).astype(np.int64)
     admit = admit + (patients.index[rows] % 90) * DAY + 9 * HOUR

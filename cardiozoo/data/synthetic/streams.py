@@ -1,4 +1,4 @@
-"""Random streams of the simulator: one a (seed, patient, modality, purpose), and the keyed permutations behind every id."""
+"""Random streams of the simulator: one a (seed, patient, modality, purpose), and the permutations behind every id."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def draws(
     uniforms: int,
     parts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Standard normals (N, normals) and uniforms (N, uniforms); row i comes from the stream of (owners[i], parts[i])."""
+    """Standard normals (N, normals) and uniforms (N, uniforms); row i from the stream of (owners[i], parts[i])."""
     gauss = np.empty((len(owners), normals))
     flat = np.empty((len(owners), uniforms))
     for row, patient in enumerate(owners):

@@ -1,4 +1,4 @@
-"""The raw layouts that are written: column lists of MIMIC-IV 2.2 and MIMIC-CXR-JPG 2.0.0, and a gzip writer for them."""
+"""The raw layouts: column lists of MIMIC-IV 2.2 and MIMIC-CXR-JPG 2.0.0, and a gzip writer for them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class TableWriter:
-    """A gzip-compressed CSV that grows block by block; the same rows give the same bytes (no time stamp in the header)."""
+    """A gzip-compressed CSV that grows block by block; no time stamp, so the same rows give the same bytes."""
 
     def __init__(self, root: Path, name: str) -> None:
         self.columns = LAYOUT[name]
