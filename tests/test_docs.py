@@ -14,7 +14,9 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("plug
 FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # Commands about training are shortened, not changed: what a reader types is parsed and run with these added.
-SHORT = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1 --data.num_workers 0".split()
+SHORT = (
+    "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 --data.num_workers 0"
+).split()
 SMALL = {"drfuse", "medfuse", "cxr_resnet", "gmu"}
 
 
@@ -47,15 +49,23 @@ def newest(runs: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_of_the_page_run(page: Path, docs_sandbox: Path, monkeypatch, capsys):
+def test_commands_of_the_page_run(page: Path, docs_sandbox: Path, docs_cache: Path, mini_store, monkeypatch, capsys):
     from cardiozoo.cli import main
 
     monkeypatch.chdir(docs_sandbox)
+    # The pages share one small synthetic cohort; a page that does not prepare a store finds one.
+    monkeypatch.setenv("CARDIOZOO_CACHE", str(docs_cache))
+    monkeypatch.setenv("CARDIOZOO_DEMO_PATIENTS", "80")
+    if not any("--out STORE" in command for command in commands(page)):
+        Path("STORE").symlink_to(mini_store)
     for command in commands(page):
         if not command.startswith("cardiozoo "):
             assert command in MADE, f"{page.name} shows {command!r}, which no test runs"
             continue
-        status = main(shortened(command))
+        try:
+            status = main(shortened(command))
+        except SystemExit as stop:  # how argparse ends after --help
+            status = stop.code or 0
         assert status == 0, f"{command}\n{capsys.readouterr().err[-3000:]}"
         if command.startswith("cardiozoo fit") and Path("runs").is_dir():
             link = Path("RUN")
@@ -63,7 +73,7 @@ def test_commands_of_the_page_run(page: Path, docs_sandbox: Path, monkeypatch, c
             link.symlink_to(newest(Path("runs")))
 
 
-# Run by the continuous check itself (make test), by tests/cli on the same command (make demo), or by make test's set-up.
+# Run by the continuous check itself (make test), or shown to be the command of a page (make demo).
 MADE = {"make demo", "make test", "make truth"}
 
 
@@ -71,6 +81,11 @@ def test_make_demo_is_the_command_of_the_readme():
     makefile = (ROOT / "Makefile").read_text()
     assert "cardiozoo fit --model drfuse --data mimic_cxr_ehr\n" in makefile
     assert "$ make demo" in (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="session")
+def docs_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
