@@ -15,8 +15,8 @@ HEADERS = {
     "admission_location,discharge_location,insurance,language,marital_status,race,edregtime,edouttime,"
     "hospital_expire_flag",
     "mimic-iv/hosp/diagnoses_icd": "subject_id,hadm_id,seq_num,icd_code,icd_version",
-    "mimic-iv/hosp/labevents": "labevent_id,subject_id,hadm_id,specimen_id,itemid,order_provider_id,charttime,storetime,"
-    "value,valuenum,valueuom,ref_range_lower,ref_range_upper,flag,priority,comments",
+    "mimic-iv/hosp/labevents": "labevent_id,subject_id,hadm_id,specimen_id,itemid,order_provider_id,charttime,"
+    "storetime,value,valuenum,valueuom,ref_range_lower,ref_range_upper,flag,priority,comments",
     "mimic-iv/hosp/d_labitems": "itemid,label,fluid,category",
     "mimic-iv/icu/icustays": "subject_id,hadm_id,stay_id,first_careunit,last_careunit,intime,outtime,los",
     "mimic-iv/icu/chartevents": "subject_id,hadm_id,stay_id,caregiver_id,charttime,storetime,itemid,value,valuenum,"

@@ -85,9 +85,7 @@ def make_rounds(
         death_hours: Hour of death, infinite for survivors (S,).
         course: Targets of the signals.
     """
-    wait = (-intime) % HOUR
-    hourly = np.maximum(0, np.floor((end_hours * HOUR - wait) / HOUR)).astype(np.int64)
-    counts = hourly + 1
+    counts = 1 + np.maximum(0, np.floor(end_hours - (-intime) % HOUR / HOUR)).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     normals = np.empty((offsets[-1], NORMALS), dtype=np.float32)
     uniforms = np.empty((offsets[-1], UNIFORMS), dtype=np.float32)
@@ -98,16 +96,10 @@ def make_rounds(
         generator.random(dtype=np.float32, out=uniforms[here])
     stay = np.repeat(np.arange(len(index)), counts)
     step = np.arange(offsets[-1]) - offsets[:-1][stay]
-    jitter = np.where(uniforms[:, 0] < 0.6, 0, np.rint((uniforms[:, 1] - 0.5) * 40.0).astype(np.int64) * 60)
-    seconds = wait[stay] + (step - 1) * HOUR + jitter
-    minute = (-intime[stay]) % 60
-    admission = np.minimum(
-        minute + 60 * (1 + (8 * uniforms[:, 1]).astype(np.int64)), (end_hours * HOUR).astype(np.int64)[stay]
-    )
-    seconds = np.where(step == 0, np.minimum(admission, np.maximum(minute, wait[stay] - 60)), seconds)
-    last = np.floor((end_hours * HOUR)[stay] - minute) // 60 * 60 + minute
-    seconds = np.clip(seconds, minute, np.maximum(last, minute)).astype(np.int64)
-    seconds = np.maximum.accumulate(seconds + stay * (1 << 32)) - stay * (1 << 32)
+    seconds = _round_times(intime[stay], (end_hours * HOUR).astype(np.int64)[stay], step, uniforms)
+    kept = (step == 0) | (np.diff(seconds, prepend=-1) > 0)  # two rounds at one moment are one
+    stay, step, seconds, normals, uniforms = stay[kept], step[kept], seconds[kept], normals[kept], uniforms[kept]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(stay, minlength=len(index)))])
     hours = seconds / HOUR
     wave = wander(offsets, hours, normals[:, :SIGNALS])
     rounds = Rounds(
@@ -122,6 +114,21 @@ def make_rounds(
         extra=np.zeros(len(stay), dtype=bool),
     )
     return _with_extra(rounds, course, death_hours, wave)
+
+
+def _round_times(intime: np.ndarray, end: np.ndarray, step: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Seconds after admission of every round, on full minutes of the clock, ascending within a stay.
+
+    The round of admission (step 0) comes within nine minutes; the others belong to the full hours of the clock.
+    """
+    minute, wait = (-intime) % 60, (-intime) % HOUR
+    jitter = np.where(uniforms[:, 0] < 0.6, 0, np.rint((uniforms[:, 1] - 0.5) * 40.0).astype(np.int64) * 60)
+    admission = np.minimum(minute + 60 * (1 + (8 * uniforms[:, 1]).astype(np.int64)), np.maximum(minute, wait - 60))
+    seconds = np.where(step == 0, admission, wait + (step - 1) * HOUR + jitter)
+    last = np.maximum((end - minute) // 60 * 60 + minute, minute)
+    seconds = np.clip(seconds, minute, last)
+    stay = np.cumsum(step == 0)
+    return np.maximum.accumulate(seconds + stay * (1 << 32)) - stay * (1 << 32)
 
 
 def _state(

@@ -28,7 +28,7 @@ from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, identify
 from cardiozoo.errors import OptionError, StoreError
 
 SIMULATOR = "mimic_cxr_ehr"
-SIMULATOR_VERSION = 2
+SIMULATOR_VERSION = 3
 MARKER = "SYNTHETIC.json"
 BLOCK = 500
 MAX_PATIENTS = ID_RANGE // max(STUDY_SLOTS, ADMISSION_SLOTS)

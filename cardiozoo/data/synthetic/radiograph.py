@@ -48,20 +48,22 @@ def render(
         generator: Stream of this film: position, texture, exposure, noise. Nothing of it depends on a condition.
     """
     shape = image_shape(aspect)
+    # the signs draw from a stream of their own, so that pose and exposure are the same whatever the state
+    taking, drawing = generator.spawn(2)
     if view == "LATERAL":
-        return _expose(_lateral(shape, generator), generator, view), float("nan")
-    canvas = normal_chest(chest, row, shape, view == "AP", generator)
+        return _expose(_lateral(shape, taking), taking, view), float("nan")
+    canvas = normal_chest(chest, row, shape, view == "AP", taking)
     ratio = measured_ratio(canvas)
-    water = float(chest.water[row])
-    veil = bool(view == "AP" and generator.random() < 0.4)
-    signs.vessels(canvas, water)
-    signs.lung_water(canvas, water)
+    veil = bool(view == "AP" and taking.random() < 0.4)
+    canvas.generator = drawing
+    signs.vessels(canvas, float(chest.water[row]))
+    signs.lung_water(canvas, float(chest.water[row]))
     signs.consolidation(canvas, chest, row)
     signs.pleura(canvas, chest, row, veil)
     bones(canvas, float(np.clip(chest.hyperinflation[row], -2.5, 3.5)))
     signs.lesion(canvas, chest, row)
     signs.devices(canvas, chest, row)
-    return _expose(canvas.film, generator, view), ratio
+    return _expose(canvas.film, taking, view), ratio
 
 
 def _lateral(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:

@@ -121,7 +121,8 @@ def make_units(seed: int, stays: Stays, outcomes: Outcomes, calendar: Calendar, 
         stay_id=identify(seed, IdKind.STAY, stays.index[parent] * ADMISSION_SLOTS + number),
         intime=np.concatenate([calendar.intime, start]),
         outtime=np.concatenate([calendar.outtime, np.minimum(start + length, calendar.discharge[second])]),
-        transferred=(chance[parent, 2] < 0.06 * scale) & main,
+        # of two stays the second is the transfer, and the admission keeps one that counts
+        transferred=(chance[parent, 2] < 0.06 * scale) & (~main | ~np.isin(parent, second)),
         silent=(chance[parent, 3] < 0.005 * scale) & main,
     )
 
