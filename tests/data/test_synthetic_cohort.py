@@ -7,7 +7,8 @@ from scipy.stats import ranksums
 from synthetic_cohort import clean, read, small, truth
 
 from cardiozoo.data.ehr import PHENOTYPES, phenotypes
-from cardiozoo.data.synthetic import block, calibrated, outcomes, plants
+from cardiozoo.data.synthetic import block, calibrated, chest, outcomes, plants
+from cardiozoo.data.synthetic import truth as judge
 from cardiozoo.data.synthetic.calibrated import load_coefficients
 
 LABELS = [f"label/{plant.label}" for plant in plants.PLANTS]
@@ -143,3 +144,20 @@ def test_the_shipped_coefficients_meet_the_planted_shifts():
     np.testing.assert_allclose(measured["measured_d_cxr"], plants.TARGET_CXR, atol=0.16)
     assert np.abs(measured["measured_d_ehr"] - plants.TARGET_EHR).mean() < 0.05
     assert np.abs(measured["measured_d_cxr"] - plants.TARGET_CXR).mean() < 0.06
+
+
+def test_the_plants_can_be_found_again_in_a_fresh_cohort():
+    part = block.draw_block(77, np.arange(3000), load_coefficients(), False, scale=0.0)
+    rounds, course, _ = block.unit_rounds(77, part)
+    found = {
+        "ehr": judge.oracle_auroc(judge.ehr_features(rounds, course, len(part.stays)), part.present),
+        "cxr": judge.oracle_auroc(chest.oracle_features(part.now), part.present),
+    }
+    for modality, planted in (("ehr", plants.TARGET_EHR), ("cxr", plants.TARGET_CXR)):
+        expected = judge.area_of(planted)
+        count = part.present.sum(axis=0)
+        error = np.sqrt(expected * (1 - expected) / count)  # above the Hanley-McNeil error for the smaller class
+        strong, absent = planted >= 0.8, planted == 0
+        assert (found[modality] > expected - 3 * error - 0.03)[strong].all(), modality
+        assert (found[modality] < expected + 3 * error)[strong].all(), modality
+        assert (np.abs(found[modality] - 0.5) < 3 * error + 0.03)[absent].all(), modality

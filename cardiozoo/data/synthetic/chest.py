@@ -82,60 +82,90 @@ def draw_chest(
             sick[:, label] = chance < plants.PREVALENCE[label]
         ventilated = flat[:, 31] < ventilation(0.0, sick[:, plants.RESPIRATORY])
     gain = coefficients.cxr_gain
-    # age widens the heart only a little here, so that a phenotype that hangs on age alone stays hidden in the film
-    blood = circulation(
-        stays,
-        failure=gain[plants.FAILURE] * sick[:, plants.FAILURE],
-        congestion=3.0 * gain[plants.INFARCTION] * sick[:, plants.INFARCTION],
-        atrium=0.15 * gain[plants.RHYTHM] * sick[:, plants.RHYTHM],
-        load=0.4 * (sick[:, plants.HYPERTENSION] + sick[:, plants.HYPERTENSION_COMPLICATED]) - 0.25,
-        gauss=gauss[:, :11],
-    )
+    blood = _circulation(stays, sick, gain, gauss[:, :11])
     water = np.maximum(0.0, (blood.pawp - 14.0) / 8.0 + 0.2 * gauss[:, 11])
     left_atrium = np.log(blood.la_volume / blood.la_reference)
-    hyperinflation = gain[plants.COPD] * sick[:, plants.COPD] + gauss[:, 12]
-    knob = gain[plants.HYPERTENSION_COMPLICATED] * sick[:, plants.HYPERTENSION_COMPLICATED]
-    knob = knob + gain[plants.HYPERTENSION] * sick[:, plants.HYPERTENSION] + person_gauss[:, 1]
-    liver = gain[plants.LIVER] * sick[:, plants.LIVER]
-    fluid = np.exp(-1.3 + 0.6 * gauss[:, 13]) * (flat[:, 0] < sigmoid(-2.6 + 0.9 * water + 1.2 * liver))
-    pneumonia = np.where(sick[:, plants.PNEUMONIA] > 0, np.minimum(0.95, 0.62 * gain[plants.PNEUMONIA]), 0.06)
-    pleura = flat[:, 2] < np.where(sick[:, plants.PLEURA] > 0, np.minimum(0.98, 0.75 * gain[plants.PLEURA]), 0.03)
-    kind = flat[:, 3]
-    side = np.where(flat[:, 4] < 0.5, 1.0, -1.0)
-    return Chest(
-        ctr=0.455
-        + 0.055 * np.log(blood.lvedv / blood.lvedv_reference)
-        + 0.030 * np.log(np.maximum(blood.rvedv / blood.rvedv_reference, 0.4))
-        + 0.020 * left_atrium
-        + 0.006 * decades(stays.age)
-        + 0.025 * stays.body[:, 2],
+    tension = gain[plants.HYPERTENSION_COMPLICATED] * sick[:, plants.HYPERTENSION_COMPLICATED]
+    tension = tension + gain[plants.HYPERTENSION] * sick[:, plants.HYPERTENSION]
+    chest = Chest(
+        ctr=_heart_size(stays, blood, left_atrium),
         left_atrium=left_atrium,
-        knob=knob,
+        knob=tension + person_gauss[:, 1],
         band=0.130 + 0.010 * person_gauss[:, 2] + 0.07 * (person[:, 0] < 0.03),
         water=water,
-        effusion_right=fluid,
-        effusion_left=fluid * flat[:, 1] * (flat[:, 5] < np.where(liver > 0, 0.25, 0.7)),
-        consolidation=(0.25 + 0.25 * flat[:, 6]) * (flat[:, 7] < pneumonia),
-        consolidation_radius=0.16 + 0.14 * flat[:, 8],
-        consolidation_side=np.where(flat[:, 9] < 0.55, -1.0, 1.0),
-        consolidation_height=0.35 + 0.5 * flat[:, 10],
-        collapse=(0.6 + 0.4 * flat[:, 11]) * (pleura & (kind < 0.30)),
-        collapse_side=side,
-        pneumothorax=(0.18 + 0.18 * flat[:, 12]) * (pleura & (kind >= 0.30) & (kind < 0.65)),
-        pneumothorax_side=side,
-        loculated=(0.6 + 0.4 * flat[:, 13]) * (pleura & (kind >= 0.65)),
-        loculated_side=side,
-        hyperinflation=hyperinflation,
-        pacemaker=person[:, 1]
-        < np.where(sick[:, plants.CONDUCTION] > 0, np.minimum(0.98, 0.73 * gain[plants.CONDUCTION]), 0.02),
-        wires=person[:, 2]
-        < np.where(sick[:, plants.CORONARY] > 0, np.minimum(0.98, 0.50 * gain[plants.CORONARY]), 0.05),
+        hyperinflation=gain[plants.COPD] * sick[:, plants.COPD] + gauss[:, 12],
+        pacemaker=person[:, 1] < _chance(sick, gain, plants.CONDUCTION, 0.73, 0.02),
+        wires=person[:, 2] < _chance(sick, gain, plants.CORONARY, 0.50, 0.05),
         tube=ventilated & (flat[:, 14] < np.minimum(1.0, 0.7 * gain[plants.RESPIRATORY])),
         line=flat[:, 15] < 0.22 + 0.2 * gain[plants.KIDNEY] * sick[:, plants.KIDNEY],
         nodule=flat[:, 16] < 0.04,
         fracture=flat[:, 17] < 0.05,
         texture=flat[:, 18:22],
-    ), blood
+        **_fluid(sick, gain, water, gauss[:, 13], flat),
+        **_infiltrate(sick, gain, flat),
+        **_pleural_space(sick, gain, flat),
+    )
+    return chest, blood
+
+
+def _chance(sick: np.ndarray, gain: np.ndarray, label: int, share: float, otherwise: float) -> np.ndarray:
+    """Probability of a sign: ``share`` times the gain among the sick, ``otherwise`` among all others."""
+    return np.where(sick[:, label] > 0, np.minimum(0.98, share * gain[label]), otherwise)
+
+
+def _circulation(stays: Stays, sick: np.ndarray, gain: np.ndarray, gauss: np.ndarray) -> Circulation:
+    return circulation(
+        stays,
+        failure=gain[plants.FAILURE] * sick[:, plants.FAILURE],
+        congestion=3.0 * gain[plants.INFARCTION] * sick[:, plants.INFARCTION],
+        atrium=0.15 * gain[plants.RHYTHM] * sick[:, plants.RHYTHM],
+        load=0.4 * (sick[:, plants.HYPERTENSION] + sick[:, plants.HYPERTENSION_COMPLICATED]) - 0.25,
+        gauss=gauss,
+    )
+
+
+def _heart_size(stays: Stays, blood: Circulation, left_atrium: np.ndarray) -> np.ndarray:
+    """Cardiothoracic ratio from the volumes of the heart.
+
+    Age widens it only a little, so that a phenotype that hangs on age alone stays hidden in the film.
+    """
+    ratio = 0.455 + 0.055 * np.log(blood.lvedv / blood.lvedv_reference) + 0.020 * left_atrium
+    ratio = ratio + 0.030 * np.log(np.maximum(blood.rvedv / blood.rvedv_reference, 0.4))
+    return ratio + 0.006 * decades(stays.age) + 0.025 * stays.body[:, 2]
+
+
+def _fluid(
+    sick: np.ndarray, gain: np.ndarray, water: np.ndarray, gauss: np.ndarray, flat: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Free effusions, of heart failure on both sides, of liver disease mostly on the right."""
+    liver = gain[plants.LIVER] * sick[:, plants.LIVER]
+    amount = np.exp(-1.3 + 0.6 * gauss) * (flat[:, 0] < sigmoid(-2.6 + 0.9 * water + 1.2 * liver))
+    left = amount * flat[:, 1] * (flat[:, 5] < np.where(liver > 0, 0.25, 0.7))
+    return {"effusion_right": amount, "effusion_left": left}
+
+
+def _infiltrate(sick: np.ndarray, gain: np.ndarray, flat: np.ndarray) -> dict[str, np.ndarray]:
+    """One consolidation, mostly in pneumonia."""
+    return {
+        "consolidation": (0.25 + 0.25 * flat[:, 6]) * (flat[:, 7] < _chance(sick, gain, plants.PNEUMONIA, 0.62, 0.06)),
+        "consolidation_radius": 0.16 + 0.14 * flat[:, 8],
+        "consolidation_side": np.where(flat[:, 9] < 0.55, -1.0, 1.0),
+        "consolidation_height": 0.35 + 0.5 * flat[:, 10],
+    }
+
+
+def _pleural_space(sick: np.ndarray, gain: np.ndarray, flat: np.ndarray) -> dict[str, np.ndarray]:
+    """Collapsed base, pneumothorax or encapsulated fluid: one of the three, on one side."""
+    any_of_them, kind = flat[:, 2] < _chance(sick, gain, plants.PLEURA, 0.75, 0.03), flat[:, 3]
+    side = np.where(flat[:, 4] < 0.5, 1.0, -1.0)
+    return {
+        "collapse": (0.6 + 0.4 * flat[:, 11]) * (any_of_them & (kind < 0.30)),
+        "pneumothorax": (0.18 + 0.18 * flat[:, 12]) * (any_of_them & (kind >= 0.30) & (kind < 0.65)),
+        "loculated": (0.6 + 0.4 * flat[:, 13]) * (any_of_them & (kind >= 0.65)),
+        "collapse_side": side,
+        "pneumothorax_side": side,
+        "loculated_side": side,
+    }
 
 
 def oracle_features(chest: Chest) -> np.ndarray:

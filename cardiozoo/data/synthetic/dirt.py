@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -126,19 +126,12 @@ def corrupt_events(
         number: Number of the stay (S,).
         los_seconds: Length of each stay (S,).
     """
-    chart = purpose == 2
-    kinds = CHART_KINDS if chart else LAB_KINDS
-    items, place = (CHART_ITEMS, CHART_INDEX) if chart else (LAB_ITEMS, LAB_INDEX)
-    counts = np.bincount(events.stay, minlength=len(index))
-    chance = np.empty(len(events), dtype=np.float32)
-    start = 0
-    for row, count in enumerate(counts):
-        generator = stream(seed, int(index[row]), Modality.DIRT, purpose, int(number[row]))
-        generator.random(dtype=np.float32, out=chance[start : start + count])
-        start += count
+    kinds = CHART_KINDS if purpose == 2 else LAB_KINDS
+    items, place = (CHART_ITEMS, CHART_INDEX) if purpose == 2 else (LAB_ITEMS, LAB_INDEX)
+    chance = _row_chances(seed, purpose, events, index, number)
     code, item, delay = events.code.copy(), events.item.copy(), events.delay.copy()
     planted = Planted(np.zeros(0, np.int64), [], [], [])
-    limit = np.full(len(items), 0.0, dtype=np.float32)
+    limit = np.zeros(len(items), dtype=np.float32)
     for itemid in kinds:
         limit[place[itemid]] = min(0.25, rate * (RARE if itemid in ONCE else 1.0) * len(kinds[itemid]))
     dirty = np.flatnonzero(chance < limit[events.item])
@@ -151,27 +144,38 @@ def corrupt_events(
         planted.written.append(values.texts[new_code])
         code[row] = new_code
         item[row] = item[row] if new_item is None else place[new_item]
-    tail = 1.0 - chance
+    tail = 1.0 - chance  # the other end of the same draw: what can befall a row of any item
     early = np.flatnonzero(tail < rate / 4)
     delay[early] = -delay[early] - 60
-    again = np.flatnonzero((tail >= rate / 4) & (tail < rate / 2))
-    outside = np.flatnonzero((tail >= rate / 2) & (tail < rate))
     changed = Events(events.stay, events.seconds, item, code, delay, events.specimen)
-    away = changed.take(outside)
-    before = (away.seconds // 60) % 2 == 0
-    shifted = np.where(
-        before, -(HOUR + away.seconds % (5 * HOUR)), los_seconds[away.stay] + HOUR + away.seconds % (5 * HOUR)
-    )
-    away = Events(away.stay, shifted // 60 * 60, away.item, away.code, away.delay, away.specimen)
-    joined = concatenate([changed, changed.take(again), away])
-    added = len(events) + np.arange(len(again) + len(outside))
-    planted.row = np.concatenate([dirty, early, added])
-    same = [values.texts[value] for value in joined.code[np.concatenate([early, added])]]
+    again = changed.take(np.flatnonzero((tail >= rate / 4) & (tail < rate / 2)))
+    away, before = _outside(changed.take(np.flatnonzero((tail >= rate / 2) & (tail < rate))), los_seconds)
+    joined = concatenate([changed, again, away])
+    planted.row = np.concatenate([dirty, early, np.arange(len(events), len(joined))])
+    same = [values.texts[value] for value in joined.code[planted.row[len(dirty) :]]]
     planted.kind += ["stored before charted"] * len(early) + ["duplicated row"] * len(again)
     planted.kind += ["before admission to the unit" if first else "after discharge from the unit" for first in before]
     planted.clean += same
     planted.written += same
     return joined, planted
+
+
+def _row_chances(seed: int, purpose: int, events: Events, index: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """One uniform a row, from the stream of its stay."""
+    chance = np.empty(len(events), dtype=np.float32)
+    ends = np.cumsum(np.bincount(events.stay, minlength=len(index)))
+    for row, end in enumerate(ends):
+        generator = stream(seed, int(index[row]), Modality.DIRT, purpose, int(number[row]))
+        generator.random(dtype=np.float32, out=chance[ends[row - 1] if row else 0 : end])
+    return chance
+
+
+def _outside(events: Events, los_seconds: np.ndarray) -> tuple[Events, np.ndarray]:
+    """The same rows one to six hours before admission or after discharge, and which of them come before."""
+    before = (events.seconds // 60) % 2 == 0
+    distance = HOUR + events.seconds % (5 * HOUR)
+    seconds = np.where(before, -distance, los_seconds[events.stay] + distance) // 60 * 60
+    return replace(events, seconds=seconds), before
 
 
 def corrupt_codes(
