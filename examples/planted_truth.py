@@ -26,7 +26,7 @@ from cardiozoo.evaluation import compare
 from cardiozoo.evaluation.bootstrap import confidence_interval
 
 # Small networks for two CPU cores; the same ones for every model, so that differences are not differences of size.
-IMAGES = ["--data.image_size", "128", "--data.batch_size", "32", "--data.num_workers", "1"]
+IMAGES = ["--data.image_size", "96", "--data.batch_size", "32", "--data.num_workers", "1"]
 IMAGE_NETWORK = ["--model.backbone", "resnet18", "--model.image_width", "16"]
 SERIES_NETWORK = ["--model.hidden_size", "64", "--model.num_layers", "1"]
 
