@@ -44,7 +44,12 @@ class Arguments:
     @property
     def only_looking(self) -> bool:
         """Whether help or a config is asked for, and nothing is to be run."""
-        return any(arg.partition("=")[0] in (*HELP, "--print_config") for arg in self.args)
+        return self.only_help or any(arg.partition("=")[0] == "--print_config" for arg in self.args)
+
+    @property
+    def only_help(self) -> bool:
+        """Whether help is asked for."""
+        return any(arg.partition("=")[0] in HELP for arg in self.args)
 
     def component(self, kind: str) -> str | None:
         """The class path of ``model`` or ``data``, wherever it was named."""
@@ -79,7 +84,7 @@ def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Argume
         result.asked = merged(merged(typed.as_mapping(files), config), result.typed)
         below = [*files, *([_inline(config)] if config else [])]
     _refuse_incomplete(result)
-    if not any(arg.partition("=")[0] in HELP for arg in result.args):
+    if not result.only_help:
         weights = [f"--ckpt_path={result.checkpoint}"] if result.checkpoint else []
         result.args = [*below, *result.args, *weights, f"--recipe={result.recipe_name}"]
     return result
@@ -250,8 +255,11 @@ def announce(result: Arguments) -> None:
     elif normalized(result.command) == "fit":
         print("cardiozoo: no recipe; every value that is not given is the model's own default", file=sys.stderr)
     if any(recipe.variant == SYNTHETIC for recipe in result.recipes):
+        own_store = ((result.asked.get("data") or {}).get("init_args") or {}).get("store") is not None
         print(
-            "cardiozoo: no --data.store, so this is the synthetic demo cohort with a SMALL PRESET of the model; "
+            "cardiozoo: a SMALL PRESET of the model, made for the synthetic demo cohort and not the paper's"
+            if own_store
+            else "cardiozoo: no --data.store, so this is the synthetic demo cohort with a SMALL PRESET of the model; "
             "nothing it measures is a result about patients",
             file=sys.stderr,
         )

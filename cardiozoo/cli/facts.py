@@ -10,11 +10,12 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from cardiozoo.cards import listing
+from cardiozoo.cards import listing, read_card
 from cardiozoo.cli.arguments import Arguments
-from cardiozoo.cli.deviations import deviations
+from cardiozoo.cli.deviations import OF_THE_MACHINE, deviations
 from cardiozoo.cli.recipes import SYNTHETIC
-from cardiozoo.registry import registered
+from cardiozoo.cli.typed import LINKED
+from cardiozoo.registry import normalized, registered
 from cardiozoo.training.record import environment
 
 
@@ -67,6 +68,33 @@ def checkpoint_facts(trainer: Trainer, folder: Path) -> dict[str, Any]:
     }
 
 
+def departures(names: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """In what the model and the data module depart from the paper and its released code, as their cards say."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for kind, name in names.items():
+        claimants = registered(kind).get(normalized(name), [])
+        stated = read_card(claimants[0]).get("departures") if len(claimants) == 1 else None
+        found[kind] = [row for row in stated if isinstance(row, dict)] if isinstance(stated, list) else []
+    return found
+
+
+def changed_options(kind: str, values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options of the method that differ from the defaults of their class: name -> value and default.
+
+    Args:
+        kind: ``model`` or ``data``.
+        values: The parsed ``init_args``.
+        defaults: Default of each option by its dotted key.
+    """
+    changed = {}
+    for name, value in sorted(values.items()):
+        key = f"{kind}.init_args.{name}"
+        default = _plain(defaults.get(key))
+        if key not in OF_THE_MACHINE and name not in LINKED and _plain(value) != default:
+            changed[name] = {"value": _plain(value), "default": default}
+    return changed
+
+
 def registered_name(kind: str, cls: type) -> str:
     """The registered name of a class, else its own."""
     entries = [entry for claimants in registered(kind).values() for entry in claimants]
@@ -95,6 +123,12 @@ def _recipe(arguments: Arguments) -> dict[str, Any]:
         "source": [f"{recipe.name} ({recipe.package})" for recipe in arguments.recipes],
         "preset_note": "small preset for the synthetic cohort, not the paper's" if small else None,
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _path(cls: type) -> str:

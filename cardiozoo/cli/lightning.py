@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class ZooCLI(LightningCLI):
         self.session: Session | None = None
         for kind in COMPONENTS:
             _refuse_unknown_options(kind, arguments)
+        _hand_the_seed_to_the_data(arguments)
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -132,7 +134,7 @@ class ZooCLI(LightningCLI):
         if config.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         if config.enable_model_summary is None:
-            kwargs["enable_model_summary"] = sys.stderr.isatty()
+            kwargs["enable_model_summary"] = False  # one line says how many parameters
         return super().instantiate_trainer(**kwargs)
 
     def _defaults(self) -> dict[str, Any]:
@@ -149,6 +151,7 @@ class ZooCLI(LightningCLI):
         assert self.session is not None
         self.session.start(self.trainer)
         try:
+            self.session.describe_cohort()
             super()._run_subcommand(subcommand)
             getattr(self.session, f"after_{subcommand}")()
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -221,6 +224,18 @@ def _refuse_unknown_options(kind: str, arguments: Arguments) -> None:
                 f"Its options: {', '.join(names)}.",
                 f"Did you mean --{kind}.{f' or --{kind}.'.join(close)}?" if close else f"--{kind}.help describes them.",
             )
+
+
+def _hand_the_seed_to_the_data(arguments: Arguments) -> None:
+    """``--seed_everything N`` is the seed of the data module as well, unless that has been given one of its own."""
+    path, seed = arguments.component("data"), arguments.asked.get("seed_everything", SEED)
+    own = ((arguments.asked.get("data") or {}).get("init_args") or {}).get("seed")
+    known = path is not None and "seed" in _init_parameters(resolve(path, "data"))
+    if not known or own is not None or type(seed) is not int or arguments.only_help:
+        return
+    # The weakest of all configs: whatever else is said of the data module is laid over it.
+    config = {"data": {"class_path": path, "init_args": {"seed": seed}}}
+    arguments.args = [f"--config={json.dumps(config)}", *arguments.args]
 
 
 def _refuse_half_precision_without_gpu(trainer: Any) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from cardiozoo.cli.arguments import Arguments
-from cardiozoo.cli.facts import checkpoint_facts, registered_name, run_facts
+from cardiozoo.cli.facts import changed_options, checkpoint_facts, departures, registered_name, run_facts
 from cardiozoo.errors import CheckpointError
 from cardiozoo.training.callbacks import default_callbacks
 from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
 from cardiozoo.training.logs import join, set_aside
-from cardiozoo.training.output import EpochLines
+from cardiozoo.training.output import EpochLines, ShortProgressBar
 from cardiozoo.training.predictions import PredictionWriter
 from cardiozoo.training.processes import global_rank
 from cardiozoo.training.record import RunRecord, write_json
@@ -91,8 +92,10 @@ class Session:
             every, patience = self.config.save_every_n_steps, self.config.patience
             if given.get("enable_checkpointing") is not False:
                 ours += default_callbacks(callbacks, self.folder, monitor, monitor_mode, patience, every)
-        if not sys.stderr.isatty():
-            ours.append(EpochLines())
+        ours.append(EpochLines())
+        wanted = given.get("enable_progress_bar") is not False and sys.stderr.isatty()
+        if wanted and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            ours.append(ShortProgressBar())
         plugins = _as_list(given.get("plugins"))
         return {
             "callbacks": [*callbacks, *ours],
@@ -119,9 +122,30 @@ class Session:
         self.trainer = trainer
         facts = run_facts(self.arguments, self.defaults, self.model, self.data, trainer)
         facts["task"] |= self.monitor
+        for kind in ("model", "data"):
+            values = dict(getattr(self.config, kind).get("init_args") or {})
+            facts[kind]["options_changed"] = changed_options(kind, values, self.defaults)
+        facts["departures"] = departures(self.names)
         facts["seed"] = _seed(self.config)
         self.record = RunRecord(self.folder, facts, write=trainer.is_global_zero)
-        self._say(f"cardiozoo: run folder {self.folder}")
+        parameters = facts["model"]["parameters"]
+        self._say(f"cardiozoo: run folder {self.folder}; {self.names['model']} with {parameters:,} parameters")
+
+    def describe_cohort(self) -> None:
+        """Writes ``cohort.json``: what the data module says of the samples of this run. First process only."""
+        if global_rank() > 0:
+            return
+        summarise = getattr(self.data, "cohort_summary", None)
+        if summarise is None:
+            reason = f"The data module {self.names['data']} has no cohort_summary()."
+            write_json(self.folder / "cohort.json", {"reason": reason})
+            return
+        summary = summarise()
+        write_json(self.folder / "cohort.json", summary)
+        splits = summary.get("splits") if isinstance(summary, dict) else None
+        if isinstance(splits, dict):
+            sizes = [f"{name} {part['samples']:,}" for name, part in splits.items() if part.get("samples") is not None]
+            self._say(f"cardiozoo: samples: {', '.join(sizes)}")
 
     def finish(self, status: str, error: BaseException | None = None) -> None:
         """Writes how the run ended; the log of a resumed run becomes one file again."""

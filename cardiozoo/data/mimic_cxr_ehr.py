@@ -10,7 +10,7 @@ import lightning as L
 import numpy as np
 import polars as pl
 
-from cardiozoo.data.cohort_summary import summarise
+from cardiozoo.data.cohort_summary import never_observed, processing, summarise
 from cardiozoo.data.cxr_transforms import Augment, Crop, ImageOptions
 from cardiozoo.data.icd import PHENOTYPE_TYPES, PHENOTYPES
 from cardiozoo.data.loading import BatchLoader, epoch_rng
@@ -205,10 +205,13 @@ class MimicCxrEhr(L.LightningDataModule):
         return self.store.path
 
     def cohort_summary(self) -> dict[str, Any]:
-        """Counts per split, prevalence per class in all and in paired samples, and missingness, for the report."""
+        """Counts per split, prevalence per class in all and in paired samples, missingness and processing, as JSON."""
         self.setup()
         assert self.samples is not None
-        return summarise(self.samples, TASKS[self.task_name], self._facts.patients, self.task_name == "radiology")
+        by_image = self.task_name == "radiology"
+        summary = summarise(self.samples, TASKS[self.task_name], self._facts.patients, by_image)
+        missing = {} if by_image else {"never_observed": never_observed(self.store, self.samples)}
+        return summary | missing | {"processing": processing(self)}
 
     # ---- Lightning's hooks ----
 
@@ -263,7 +266,11 @@ class MimicCxrEhr(L.LightningDataModule):
         if self.folds is None:
             return names
         # folds depend on the store's seed, not on the seed of the training: all models are compared on the same ones
-        return assign_folds(subjects, self.folds, self.fold, int(self.manifest["options"].get("split_seed", 0)))
+        return assign_folds(subjects, self.folds, self.fold, self._split_seed)
+
+    @property
+    def _split_seed(self) -> int:
+        return int(self.manifest["options"].get("split_seed", 0))
 
     def _make_samples(self) -> None:
         stays, cxr = self.store.table("stays.parquet"), self.store.table("cxr.parquet")
@@ -349,7 +356,9 @@ class MimicCxrEhr(L.LightningDataModule):
         return MimicDataset(samples, self._facts, options, images, StayEvents(self.store), self.normalizer)
 
     def _withhold(self, samples: Samples) -> Samples:
-        hidden = unit_hash(self._facts.ids[samples.stay].astype(np.int64), self.seed, "withhold") < self.cxr_withhold
+        # as with folds, whatever the seed of the training: models are compared on the same samples
+        draw = unit_hash(self._facts.ids[samples.stay].astype(np.int64), self._split_seed, "withhold")
+        hidden = draw < self.cxr_withhold
         return replace(samples, image=np.where(hidden, -1, samples.image).astype(np.int32))
 
     def _epoch_order(self, paired: np.ndarray, epoch: int) -> np.ndarray:

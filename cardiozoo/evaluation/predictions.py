@@ -113,7 +113,7 @@ def read_predictions(path: Path, split: str | None = None) -> Predictions:
     groups, present, used = _groups(path, table), _present(path, table), {"id", "split", "patient"}
     used |= {f"{kind}/{c}" for kind in ("target", "score") for c in classes}
     used |= {f"group/{g}" for g in groups} | {f"present/{m}" for m in present} | (set(PLAIN_GROUPS) & set(groups))
-    ignored = [column for column in table.columns if column not in used]
+    ignored = [column for column in table.columns if column not in used and not column.startswith("extra/")]
     if ignored:
         more = f" and {len(ignored) - 6} more" if len(ignored) > 6 else ""
         notes.append(f"Columns not read: {', '.join(ignored[:6])}{more}.")

@@ -11,11 +11,13 @@ from markupsafe import Markup
 
 from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.calibration import MEASURES, POOLED
+from cardiozoo.evaluation.cohort import Cohort
 from cardiozoo.evaluation.console import number, with_interval
 from cardiozoo.evaluation.evaluate import Evaluation
 from cardiozoo.evaluation.figures import house_style, inline_svg, save_png
 from cardiozoo.evaluation.metrics import METRICS, TITLES
 from cardiozoo.evaluation.plots import PLOTS
+from cardiozoo.evaluation.run import DEPARTURE
 
 MEASURE_TITLES = {
     "brier": "Brier score",
@@ -52,8 +54,16 @@ def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "interval": with_interval, "count": _count, "percent": _percent}
+    environment.filters |= {
+        "number": number,
+        "interval": with_interval,
+        "count": _count,
+        "percent": _percent,
+        "amount": _amount,
+        "words": _words,
+    }
     run, predictions = evaluation.run, evaluation.predictions
+    cohort = Cohort.from_summary(run.cohort)
     return environment.get_template("report.html").render(
         evaluation=evaluation,
         run=run,
@@ -74,7 +84,11 @@ def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str
         calibration=_calibration(evaluation),
         measures=MEASURE_TITLES,
         undefined=_undefined(evaluation),
-        run_rows=_flat(run.facts),
+        cohort=cohort,
+        cohort_facts=_flat(cohort.facts),
+        departures=run.departures,
+        departure_columns=DEPARTURE,
+        run_rows=_flat({key: value for key, value in run.facts.items() if key != "departures"}),
         subject=_subject(evaluation),
     )
 
@@ -184,6 +198,17 @@ def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
+
+
+def _amount(value: float | None) -> str:
+    """A count as it is, a share in per cent."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else _percent(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

@@ -11,6 +11,8 @@ import polars as pl
 
 from cardiozoo.errors import PredictionsError
 
+DEPARTURE = ("topic", "paper", "released", "here", "option")
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -20,6 +22,7 @@ class RunFacts:
         folder: The run's folder, or None for a bare table.
         facts: run.json.
         manifest: data_manifest.json, the manifest of the store.
+        cohort: cohort.json, what the data module says of the samples of this run.
         config: config.yaml as text.
         curves: logs/metrics.csv, one row an entry of the logger.
         absent: File -> why it says nothing, for those that are missing or unreadable.
@@ -28,6 +31,7 @@ class RunFacts:
     folder: Path | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
+    cohort: dict[str, Any] = field(default_factory=dict)
     config: str = ""
     curves: pl.DataFrame | None = None
     absent: dict[str, str] = field(default_factory=dict)
@@ -52,9 +56,22 @@ class RunFacts:
 
     @property
     def flow(self) -> list[dict[str, Any]]:
-        """Steps of the cohort: step, stays, admissions, patients, images, excluded, reason (counts may be None)."""
+        """Steps of the cohort: step, reason, and stays, admissions, patients, deaths, images, excluded (may be None).
+
+        A step with ``part_of`` describes some of the stays of another one; nothing was left out for it.
+        """
         steps = self.manifest.get("flow")
         return [step for step in steps if isinstance(step, dict) and "step" in step] if isinstance(steps, list) else []
+
+    @property
+    def departures(self) -> dict[str, list[dict[str, str]]]:
+        """In what model and data depart from paper and released code: component -> rows of the same columns."""
+        found = {}
+        for kind, rows in self.part("departures").items():
+            listed = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+            if listed:
+                found[str(kind)] = [{column: str(row.get(column, "")) for column in DEPARTURE} for row in listed]
+        return found
 
     def part(self, name: str) -> dict[str, Any]:
         """One object of run.json; empty where the file, which any framework may have written, has none."""
@@ -73,11 +90,14 @@ def read_run(folder: Path) -> RunFacts:
     absent: dict[str, str] = {}
     facts = _json(folder / "run.json", absent)
     manifest = _json(folder / "data_manifest.json", absent)
+    cohort = _json(folder / "cohort.json", absent)
+    if isinstance(cohort.get("reason"), str):
+        absent["cohort.json"], cohort = cohort["reason"], {}
     config = folder / "config.yaml"
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
     if not text:
         absent["config.yaml"] = "there is no such file beside the predictions"
-    return RunFacts(folder, facts, manifest, text, _curves(folder, absent), absent)
+    return RunFacts(folder, facts, manifest, cohort, text, _curves(folder, absent), absent)
 
 
 def find_predictions(folder: Path) -> Path:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 
 # Beginnings of log lines that say nothing about the run; the device and the seed are in run.json.
-TIPS = ("💡 Tip", "GPU available", "TPU available", "HPU available", "Seed set to", "Using default `ModelCheckpoint`")
+TIPS = (
+    "💡 Tip",
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "Seed set to",
+    "Using default `ModelCheckpoint`",
+    "Restoring states from",  # a second line says which checkpoint was loaded
+)
 # Messages of warnings that are known and harmless here, as regular expressions that match their beginning.
 WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",  # lightning's own code, torch 2.15
@@ -43,13 +53,29 @@ def silence_known_noise(evaluating: bool = False) -> None:
 
 
 class EpochLines(Callback):
-    """One line on stderr after each validation, where there is no terminal for a progress bar."""
+    """One line on stderr after each validation; it fits a terminal of eighty columns whatever the model logs."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
-        hidden = ("val/loss_", "val/undefined")  # the terms of the loss are in logs/metrics.csv
-        metrics = trainer.callback_metrics.items()
-        shown = {k: float(v) for k, v in metrics if k.startswith("val/") and not k.startswith(hidden)}
-        values = "  ".join(f"{key} {value:.4f}" for key, value in sorted(shown.items()))
-        print(f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {values}", file=sys.stderr, flush=True)
+        last = trainer.max_epochs if (trainer.max_epochs or -1) >= 0 else "-"
+        shown = _shown(trainer, "val/loss", "val/auroc", "val/auprc")  # everything else is in logs/metrics.csv
+        print(f"epoch {trainer.current_epoch + 1:>3}/{last}  {shown}", file=sys.stderr, flush=True)
+
+
+class ShortProgressBar(RichProgressBar):
+    """The progress bar of a terminal with the training loss beside it; the epoch lines above it say the rest."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        loss = trainer.progress_bar_metrics.get("train/loss_step")
+        return {} if loss is None else {"loss": loss}
+
+
+def _shown(trainer: Trainer, *names: str) -> str:
+    """The metrics that the model logged, the validation metrics of a stranger's model if none of the usual ones."""
+    logged = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+    wanted = [name for name in names if name in logged] or sorted(logged)[:3]
+    return "  ".join(f"{name} {logged[name]:.4f}" for name in wanted)

@@ -9,9 +9,12 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from markupsafe import escape
 
+from cardiozoo.cards import read_card
 from cardiozoo.cli import main
 from cardiozoo.cli.recipes import named, recipes
+from cardiozoo.registry import find
 
 PAIR = ["--model", "tiny-net", "--data", "tiny_data"]
 QUICK = ["--n_bootstrap", "5", "--trainer.accelerator", "cpu"]
@@ -35,6 +38,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_folder_holds_what_is_needed_to_repeat_and_to_judge_it(judged: Path) -> None:
     names = {str(path.relative_to(judged)) for path in judged.rglob("*") if path.is_file()}
     assert names >= {"config.yaml", "run.json", "data_manifest.json", "logs/metrics.csv", "predictions.parquet"}
+    reason = "The data module tiny_data has no cohort_summary()."
+    assert json.loads((judged / "cohort.json").read_text()) == {"reason": reason}
+    assert reason in (judged / "report.html").read_text()
     assert names >= {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "report.html", "evaluation/metrics.json"}
     assert not [name for name in names if "partial" in name or name.startswith(".")]
     facts = record(judged)
@@ -44,6 +50,14 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_and_to_judge_it(judged: Pat
         "fit",
         3,
     )
+    assert facts["model"].pop("options_changed") == {
+        "width": {"value": 7, "default": 8},
+        "learning_rate": {"value": 0.02, "default": 0.01},
+    }
+    assert facts["data"]["options_changed"] == {
+        "batch_size": {"value": 8, "default": 16},
+        "seed": {"value": 3, "default": 0},
+    }
     assert facts["model"] | {"parameters": 0, "trainable": 0} == {
         "name": "tiny-net",
         "class_path": "tiny_zoo.net.TinyNet",
@@ -69,6 +83,40 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_and_to_judge_it(judged: Pat
     assert torch.__version__.startswith(facts["versions"]["torch"])
 
 
+def test_one_seed_is_the_seed_of_the_data_too(judged: Path, capsys) -> None:
+    def seeds(*options: str) -> tuple[int, int]:
+        assert main(["fit", *PAIR, *options, "--print_config"]) == 0
+        config = yaml.safe_load(capsys.readouterr().out)
+        return config["seed_everything"], config["data"]["init_args"]["seed"]
+
+    assert yaml.safe_load((judged / "config.yaml").read_text())["data"]["init_args"]["seed"] == 3
+    assert seeds("--seed_everything", "5") == (5, 5) and seeds("--seed_everything=5") == (5, 5)
+    assert seeds("--seed_everything", "5", "--data.seed", "2") == (5, 2) and seeds() == (0, 0)
+    Path("c.yaml").write_text("seed_everything: 6\ndata: {class_path: tiny_data, init_args: {batch_size: 4}}\n")
+    assert seeds("--config", "c.yaml") == (6, 6) and seeds("--config", "c.yaml", "--data.seed", "1") == (6, 1)
+
+
+def test_the_run_tells_its_cohort_and_its_departures(finished_run: Path) -> None:
+    cohort, page = json.loads((finished_run / "cohort.json").read_text()), (finished_run / "report.html").read_text()
+    table = pl.read_parquet(finished_run / "predictions.parquet")
+    test = cohort["splits"]["test"]
+    assert test["samples"] == table.height and test["paired"] == table["present/cxr"].sum()
+    label = "Essential hypertension"
+    assert test["prevalence"][label]["all"] == pytest.approx(table[f"target/{label}"].mean())
+    facts = record(finished_run)
+    assert facts["data"]["options_changed"]["image_size"] == {"value": 32, "default": 224}
+    assert "store" not in facts["data"]["options_changed"] and "num_classes" not in facts["model"]["options_changed"]
+    for kind, name in (("model", "ehr_lstm"), ("data", "mimic_cxr_ehr")):
+        stated = read_card(find(kind, name)).get("departures") or []
+        assert facts["departures"][kind] == stated
+        assert all(escape(str(row["topic"])) in page for row in stated)
+    for words in ("never observed", "standardisation.mean.Heart Rate", "train, paired", "last value carried forward"):
+        assert words.lower() in page.lower(), words
+    identifiers = [*table["id"].to_list(), *table["patient"].to_list()]
+    said = (finished_run / "cohort.json").read_text() + page
+    assert not [name for name in identifiers if name in said]
+
+
 def test_the_predictions_are_those_of_the_best_checkpoint(judged: Path) -> None:
     table = pl.read_parquet(judged / "predictions.parquet")
     assert table.columns[:3] == ["id", "patient", "split"] and table.height == 23 and table["id"].is_sorted()
@@ -78,7 +126,7 @@ def test_the_predictions_are_those_of_the_best_checkpoint(judged: Path) -> None:
     from tiny_zoo.net import TinyNet
 
     model = TinyNet.load_from_checkpoint(judged / "checkpoints" / "best.ckpt", weights_only=True).eval()
-    batch = next(iter(TinyData(batch_size=23).test_dataloader()))
+    batch = next(iter(TinyData(batch_size=23, seed=3).test_dataloader()))
     with torch.no_grad():
         scores = model.net(batch["ehr"]).sigmoid().numpy()
     assert table.select("score/a", "score/b", "score/c").to_numpy() == pytest.approx(scores, abs=1e-6)

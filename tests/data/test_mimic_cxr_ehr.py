@@ -240,8 +240,8 @@ def test_dropout_hides_radiographs_in_training_only(mini_store: Path) -> None:
 
 def test_withholding_is_deterministic_and_nested_and_leaves_training_alone(mini_store: Path) -> None:
     shown = []
-    for share in (0.0, 0.3, 0.7, 1.0):
-        data = module(mini_store, cxr_withhold=share, pairing="paired")
+    for share, seed in ((0.0, 0), (0.3, 1), (0.7, 2), (1.0, 3)):  # whatever the seed of the training
+        data = module(mini_store, cxr_withhold=share, pairing="paired", seed=seed)
         loaders = (data.val_dataloader(), data.test_dataloader())
         shown.append({row["id"] for loader in loaders for row in rows(loader) if row["has_cxr"]})
         assert all(batch["present"]["cxr"].all() for batch in data.train_dataloader())
@@ -322,6 +322,23 @@ def test_summary_for_the_report(mini_store: Path, tables) -> None:
     assert sum(share["all"] for share in stays_of_los["prevalence"].values()) == pytest.approx(1)
     mortality = module(mini_store, task="in_hospital_mortality").cohort_summary()
     assert mortality["excluded"] == {"stay shorter than 48 hours": 10}
+
+
+@pytest.mark.parametrize("options", [{}, {"window": "48h"}, {"task": "length_of_stay"}])
+def test_summary_counts_variables_that_the_samples_never_show(mini_store: Path, options: dict[str, Any]) -> None:
+    """Against the masks of the batches: a variable is observed if any bin of the stay's longest sample says so."""
+    data = module(mini_store, clip=None, **options)
+    summary = data.cohort_summary()
+    seen: dict[tuple[str, str], np.ndarray] = {}
+    for name, row in of_all_splits(data).items():
+        stay = (row["split"], name.partition("-")[0])
+        seen[stay] = seen.get(stay, np.zeros(17, dtype=bool)) | (row["ehr"][:, -17:].numpy() > 0).any(axis=0)
+    for split, shares in summary["never_observed"].items():
+        expected = 1 - np.mean([observed for (where, _), observed in seen.items() if where == split], axis=0)
+        assert list(shares.values()) == pytest.approx(expected)
+    assert set(summary["never_observed"]["train"].values()) > {0.0} and summary["processing"]["channels"] == 76
+    means = summary["processing"]["standardisation"]["mean"]
+    assert list(means.values()) == pytest.approx(data.normalizer.mean) and len(means) == 12
 
 
 def test_a_store_without_radiographs_still_gives_batches(mini_raw: tuple[Path, Path], tmp_path: Path) -> None:

@@ -25,7 +25,13 @@ def written(table: pl.DataFrame, folder: Path, name: str = "t.parquet") -> Path:
 def test_rows_come_by_id_with_all_their_columns(tmp_path: Path) -> None:
     table = small(
         **{"group/site": ["n", "s", None], "sex": ["F", "M", "M"], "age": [50, None, 70]},
-        **{"present/ehr": [True, True, True], "present/cxr": [1, 0, 0], "patient": [7, 7, 8], "extra/z": [1, 2, 3]},
+        **{
+            "present/ehr": [True, True, True],
+            "present/cxr": [1, 0, 0],
+            "patient": [7, 7, 8],
+            "extra/z": [1, 2, 3],
+            "odd": [1, 2, 3],
+        },
     )
     found = read_predictions(written(table, tmp_path))
     assert found.id.tolist() == ["a", "b", "c"] and found.patient.tolist() == ["7", "8", "7"] and found.has_patients
@@ -34,7 +40,7 @@ def test_rows_come_by_id_with_all_their_columns(tmp_path: Path) -> None:
     assert found.groups["site"].tolist() == ["s", None, "n"] and found.groups["sex"].tolist() == ["M", "M", "F"]
     assert np.isnan(found.groups["age"][0]) and found.groups["age"].tolist()[1:] == [70, 50]
     assert found.paired.tolist() == [False, False, True] and list(found.present) == ["ehr", "cxr"]
-    assert any("extra/z" in note for note in found.notes) and any("1 of 3 rows have no label" in n for n in found.notes)
+    assert "Columns not read: odd." in found.notes and any("1 of 3 rows have no label" in n for n in found.notes)
 
 
 def test_csv_equals_parquet(tmp_path: Path) -> None:
