@@ -52,6 +52,8 @@ class StoreBuilder:
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.out = Path(out).absolute()
+        if not self.out.name:
+            raise StoreError(f"The store was to be {self.out} itself.", "A new folder.", f"--out {self.out}NAME")
         self.name, self.overwrite, self.say = name, overwrite, say
         self.identity = json.loads(json.dumps({"name": name, **identity}))
         self.work = self.out.with_name(self.out.name + ".partial")
@@ -61,7 +63,7 @@ class StoreBuilder:
     def __enter__(self) -> StoreBuilder:
         self._check_target()
         with disk_errors(self.work):
-            self.work.mkdir(parents=True, exist_ok=True)
+            self._make_work_folder()
             self._take_lock()
             try:
                 self._resume_or_clean()
@@ -151,6 +153,23 @@ class StoreBuilder:
                 f"{self.out} exists and is no store.",
                 "--overwrite replaces stores only.",
                 "Choose another --out, or remove what lies there yourself.",
+            )
+
+    def _make_work_folder(self) -> None:
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self.work, os.W_OK)
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise
+            writable, reason = False, f": {error.strerror}"
+        else:
+            reason = ""
+        if not writable:
+            raise StoreError(
+                f"{self.work} cannot be written{reason}.",
+                "A place where folders may be made.",
+                "Choose another --out, or have the rights changed.",
             )
 
     def _take_lock(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -203,7 +204,9 @@ def cohort(evaluation: Evaluation) -> Figure | str:
     axes = figure.subplots()
     y = list(range(len(steps)))[::-1]
     counts = [step[unit] for step in steps]
-    axes.barh(y, counts, color=BLUE, alpha=0.75, height=0.62)
+    # a step that only describes a part of another one leaves nothing out, so its bar is no step down
+    shades = [0.3 if step.get("part_of") else 0.75 for step in steps]
+    axes.barh(y, counts, color=[to_rgba(BLUE, shade) for shade in shades], height=0.62)
     for height, step in zip(y, steps, strict=True):
         lost = f" (−{step['excluded']:,}: {_short(str(step.get('reason') or ''), 60)})" if step.get("excluded") else ""
         at = {"xy": (step[unit], height), "xytext": (5, 0), "textcoords": "offset points"}

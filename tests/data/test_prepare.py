@@ -52,7 +52,12 @@ def test_the_store_holds_the_forty_patients_and_says_why_not_the_others(mini_sto
     assert manifest["exclusions"]["view is not AP or PA"] == 20
     assert [manifest["exclusions"][f"image file {kind}"] for kind in ("absent", "truncated", "unreadable")] == [1, 1, 1]
     assert manifest["counts"]["cxr_images"] == {"16-bit to 8-bit": 1, "RGB to grey": 1}
-    steps = [step for step in manifest["flow"] if step["images"] is None]
+    *flow, long_stays = manifest["flow"]
+    assert long_stays["part_of"] == flow[-1]["step"] and long_stays["excluded"] == 0
+    long = [i for i in range(raw.PATIENTS) if raw.los_hours(i) >= 48]
+    expected = (len(long), len(long), len(long), sum(i % 7 == 0 for i in long))
+    assert tuple(long_stays[key] for key in ("stays", "admissions", "patients", "deaths")) == expected
+    steps = [step for step in flow if step["images"] is None]
     for before, after in pairwise(steps[1:]):
         assert before["stays"] - after["stays"] == after["excluded"], after["step"]
     rows = {source["table"]: source["rows"] for source in manifest["sources"]}

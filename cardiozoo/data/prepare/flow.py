@@ -21,6 +21,8 @@ def print_flow(manifest: dict[str, Any], console: Console) -> None:
     for name in ("stays", "admissions", "patients", "deaths", "images", "left out"):
         table.add_column(name, justify="right")
     for row in manifest["flow"]:
+        if row.get("part_of"):
+            table.add_section()
         numbers = [row.get(name) for name in ("stays", "admissions", "patients", "deaths", "images")]
         table.add_row(row["step"], *(_number(value) for value in numbers), _number(row["excluded"] or None))
     console.print(table)

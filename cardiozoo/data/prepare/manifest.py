@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,13 @@ import polars as pl
 
 from cardiozoo.data.readers.mimic_cxr import CxrRelease
 from cardiozoo.data.readers.mimic_iv import Release
-from cardiozoo.data.store import FORMAT, VERSION, sha256_of
+from cardiozoo.data.store import FORMAT, VERSION
 from cardiozoo.errors import RawDataError
 
 MARKER = "SYNTHETIC.json"
+
+#: stays of this length are those of the in-hospital mortality task
+MORTALITY_HOURS = 48
 
 
 def read_marker(ehr_folders: list[Path], cxr_folders: list[Path]) -> dict[str, Any] | None:
@@ -58,9 +60,10 @@ def image_step(step: str, images: int, excluded: int, reason: str) -> dict[str, 
     return {**flow_step(step, None, excluded, reason), "images": images}
 
 
-def source_facts(name: str, path: Path, advance: Callable[[int], None]) -> dict[str, Any]:
-    """Name, file name, size and checksum of one source table."""
-    return {"table": name, "file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path, advance)}
+def long_stays_step(stays: pl.DataFrame, reference: str) -> dict[str, Any]:
+    """How many of the stays of step `reference` in-hospital mortality uses: for information, nothing is left out."""
+    long = stays.filter(pl.col("los_hours") >= MORTALITY_HOURS)
+    return {**flow_step(f"of these, at least {MORTALITY_HOURS} h long", long, 0, ""), "part_of": reference}
 
 
 def build_manifest(

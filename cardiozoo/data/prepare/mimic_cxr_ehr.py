@@ -25,7 +25,8 @@ from cardiozoo.data.prepare.cxr import (
     select_images,
 )
 from cardiozoo.data.prepare.flow import print_flow
-from cardiozoo.data.prepare.manifest import build_manifest, flow_step, image_step, read_marker, source_facts
+from cardiozoo.data.prepare.manifest import build_manifest, flow_step, image_step, long_stays_step, read_marker
+from cardiozoo.data.prepare.sources import source_facts
 from cardiozoo.data.progress import progress_bar
 from cardiozoo.data.readers.mimic_cxr import CxrRelease, Labeller, Views, open_cxr, read_cxr
 from cardiozoo.data.readers.mimic_iv import Release, open_release, read_stays, write_events
@@ -157,7 +158,6 @@ def prepare(
             path = builder.finish(manifest, advance)
     if not quiet:
         print_flow(manifest, console)
-        console.print(f"Store: {path}")
     return path
 
 
@@ -181,14 +181,14 @@ class _Work:
     def run(self) -> dict[str, Any]:
         """Run what is not done yet; the facts of all stages by name."""
         stage = self.builder.stage
-        facts = {"stays": stage("stays", self._stays, ["scratch/candidates.parquet"])}
+        facts = {"sources": stage("sources", self._sources)}
+        facts["stays"] = stage("stays", self._stays, ["scratch/candidates.parquet"])
         events = [f"store/events/{name}.npy" for name in ("offsets", "seconds", "variable", "value")]
         facts["events"] = stage("events", self._events, [*events, "store/stays.parquet"])
         if self.cxr is not None:
             facts["selection"] = stage("selection", self._selection, ["scratch/images.parquet"])
             facts["images"] = stage("images", self._images, ["store/images.bin", "scratch/decoded.parquet"])
         facts["tables"] = stage("tables", self._tables, ["store/cxr.parquet", "store/links.parquet"])
-        facts["sources"] = stage("sources", self._sources)
         return facts
 
     def _stays(self) -> dict[str, Any]:
@@ -214,6 +214,13 @@ class _Work:
         offsets = np.load(folder / "offsets.npy")
         n_events = np.diff(offsets)
         kept = n_events > 0
+        if not kept.any():
+            raise RawDataError(
+                f"Not one of the {table.height} stays of {self.release.root} has a usable event: "
+                f"{_dropped(found['counts'])}.",
+                "Item ids, units and times as in MIMIC-IV, within the stays.",
+                "Use chartevents and labevents as delivered, of the release that icustays is of.",
+            )
         seconds = np.load(folder / "seconds.npy", mmap_mode="r")
         first = seconds[offsets[:-1][kept]] if kept.any() else np.zeros(0, dtype=np.int32)
         np.save(folder / "offsets.npy", np.concatenate([offsets[:-1][kept], offsets[-1:]]))
@@ -277,15 +284,24 @@ class _Work:
         _write(links, self.builder.store / "links.parquet")
         paired = stays.filter(pl.col("stay").is_in(links["stay"].unique().to_list()))
         step = flow_step("stays of the store", stays, 0, "")
-        return {"flow": [{**step, "images": cxr.height}], "counts": _counts(stays, paired, cxr, links)}
+        flow = [{**step, "images": cxr.height}, long_stays_step(stays, step["step"])]
+        return {"flow": flow, "counts": _counts(stays, paired, cxr, links)}
 
     def _sources(self) -> dict[str, Any]:
         tables = _tables_read(self.release, self.cxr, self.options["cxr_labels"])
-        with progress_bar("Checksums of the sources", sum(p.stat().st_size for p in tables.values())) as advance:
-            return {"sources": [source_facts(name, path, advance) for name, path in sorted(tables.items())]}
+        return {"sources": source_facts(tables, self.workers)}
 
     def _stays_table(self) -> pl.DataFrame:
         return pl.read_parquet(self.builder.store / "stays.parquet")
+
+
+def _dropped(counts: dict[str, Any]) -> str:
+    """What became of the rows of the event tables, the most frequent fate first."""
+    tables = ((name, counts[name]) for name in ("chartevents", "labevents"))
+    fates = {name: [(n, what) for what, n in found.items() if isinstance(n, int) and n] for name, found in tables}
+    return "; ".join(
+        f"{name}: {', '.join(f'{n} {what}' for n, what in sorted(f)[:-5:-1])}" for name, f in fates.items()
+    )
 
 
 def _counts(stays: pl.DataFrame, paired: pl.DataFrame, cxr: pl.DataFrame, links: pl.DataFrame) -> dict[str, Any]:

@@ -194,6 +194,8 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
             f"Columns {', '.join(columns)}; it has {', '.join(table.columns[:20])}.",
             "Use the file as delivered.",
         )
+    if table.is_empty():
+        raise RawDataError(f"{path} holds a header and no row.", "The table as delivered.", "Download it again.")
     return table.select(columns)
 
 

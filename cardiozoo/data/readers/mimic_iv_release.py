@@ -11,6 +11,7 @@ import csv
 import difflib
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,7 +119,8 @@ class TableFile:
         used = len(raw)
         if _is_gzip(self.path):
             inflate = zlib.decompressobj(wbits=31)
-            text = inflate.decompress(raw)
+            with reading(TableFile(self.name, self.path, (), {})):
+                text = inflate.decompress(raw)
             used -= len(inflate.unused_data)
         return max(1, round(self.bytes / max(used, 1) * text.count(b"\n")))
 
@@ -214,7 +216,7 @@ def reading(table: TableFile) -> Iterator[None]:
                     pass
         yield
     except (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        message = " ".join(str(error).split())
+        message = _without_records(" ".join(str(error).split()))
         if any(words in message.lower() for words in ("no space left", "disk full", "max_temp_directory_size")):
             raise
         raise RawDataError(
@@ -222,6 +224,12 @@ def reading(table: TableFile) -> Iterator[None]:
             "Accepted: the file as delivered, complete, comma-separated, in UTF-8.",
             "Compare it with the release's SHA256SUMS.txt and download it again.",
         ) from error
+
+
+def _without_records(message: str) -> str:
+    """An engine's message without the line of the file that it quotes: records of patients belong in no log."""
+    message = re.sub(r"Original Line: .*?(?=Expected Number of Columns|Value with |Possible fixes|$)", "", message)
+    return message.partition(" Possible fixes")[0]
 
 
 def _is_gzip(path: Path) -> bool:
@@ -263,6 +271,7 @@ def _open_table(name: str, path: Path, wanted: tuple[tuple[str, ...], ...]) -> T
     with reading(table):
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             line = file.readline(1 << 20).decode("utf-8-sig", errors="replace")
+            rows = bool(file.readline(1 << 20).strip())
     header = tuple(column.strip().lower() for column in next(csv.reader(io.StringIO(line)), []))
     columns, missing = {}, []
     for names in wanted:
@@ -277,6 +286,12 @@ def _open_table(name: str, path: Path, wanted: tuple[tuple[str, ...], ...]) -> T
             f"{path} has no column {', '.join(missing)}; it has {', '.join(header)[:300] or 'no line at all'}.",
             "Accepted: the columns of MIMIC-IV 1.0 to 3.x, in any order.",
             "Use the file as delivered, or give renamed columns their names back.",
+        )
+    if not rows:
+        raise RawDataError(
+            f"{path} holds a header and no row.",
+            "Accepted: the table as delivered, complete.",
+            "Compare it with the release's SHA256SUMS.txt and download it again.",
         )
     repeated = sorted({column for column in header if header.count(column) > 1 and column in columns})
     if repeated:

@@ -60,7 +60,14 @@ def read_stays(release: Release, options: EhrOptions | None = None) -> Stays:
     with connect(2.0) as connection:
         cohort = _read_cohort(connection, release, options, counts)
     if cohort.table.is_empty():
-        last = "; ".join(f"{step['step']}: {step['stays']}" for step in cohort.flow)
+        last = "; ".join(f"{step['step']}: {step['stays']}" for step in cohort.flow[1:])
+        unreadable = [
+            f"{table}: {count} {what}"
+            for table, found in counts.items()
+            for what, count in found.items()
+            if "readable" in what and count
+        ]
+        last += "".join(f"; {line}" for line in unreadable)
         raise RawDataError(
             f"No stay of {release.root} is left ({last}).",
             "Accepted: tables that belong together and hold at least one adult's stay.",
@@ -210,7 +217,15 @@ def _read_admissions(rows: pl.DataFrame, counts: dict[str, Any]) -> pl.DataFrame
         numbers=("hospital_expire_flag",),
         times=("admittime", "dischtime", "deathtime"),
     )
-    return table.filter(pl.col("subject_id").is_not_null())
+    return _with_ids(table, "admissions", counts, "subject_id")
+
+
+def _with_ids(table: pl.DataFrame, name: str, counts: dict[str, Any], *columns: str) -> pl.DataFrame:
+    """The rows that say whose they are; the others are counted."""
+    kept = table.drop_nulls(columns)
+    if kept.height < table.height:
+        counts[name][f"left out without a readable {' or '.join(columns)}"] = table.height - kept.height
+    return kept
 
 
 def _read_icustays(rows: pl.DataFrame, counts: dict[str, Any]) -> pl.DataFrame:
@@ -222,13 +237,13 @@ def _read_icustays(rows: pl.DataFrame, counts: dict[str, Any]) -> pl.DataFrame:
         numbers=("los",),
         times=("intime", "outtime"),
     )
-    return table.filter(pl.col("subject_id").is_not_null() & pl.col("hadm_id").is_not_null())
+    return _with_ids(table, "icustays", counts, "subject_id", "hadm_id")
 
 
 def _unique(connection: duckdb.DuckDBPyConnection, file: TableFile, key: str, counts: dict[str, Any]) -> pl.DataFrame:
     """The table as text with an integer key: exact repetitions once, rows that contradict each other not at all."""
     rows = read_text(connection, file)
-    distinct = rows.unique(maintain_order=True).with_columns(pl.col(key).str.to_integer(strict=False))
+    distinct = rows.unique(maintain_order=True).with_columns(_integer(key))
     readable = distinct.filter(pl.col(key).is_not_null())
     kept = readable.filter(pl.len().over(key) == 1)
     counts[file.name] = {
@@ -238,6 +253,11 @@ def _unique(connection: duckdb.DuckDBPyConnection, file: TableFile, key: str, co
         f"contradicting another row of their {key}": readable.height - kept.height,
     }
     return kept
+
+
+def _integer(column: str) -> pl.Expr:
+    """Text to int64, null where it is none; tools that know no missing integer write 30000001.0."""
+    return pl.col(column).str.replace(r"\.0+$", "").str.to_integer(strict=False)
 
 
 def _parse(
@@ -251,7 +271,7 @@ def _parse(
     """Text columns to numbers and times; what cannot be read becomes null and is counted."""
     day = pl.col(times).str.to_datetime("%Y-%m-%d", time_unit="us", strict=False) if times else None
     parsed = table.with_columns(
-        *[pl.col(column).str.to_integer(strict=False) for column in ids],
+        *[_integer(column) for column in ids],
         *[pl.col(column).cast(pl.Float64, strict=False) for column in numbers],
         *[pl.col(column).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False) for column in times],
     )
