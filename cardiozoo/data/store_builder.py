@@ -10,7 +10,6 @@ All work happens in ``OUT.partial`` beside the final place::
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -21,11 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cardiozoo.data.disk_space import lacks_room
 from cardiozoo.data.store import MANIFEST, sha256_of
 from cardiozoo.errors import CardiozooError, StoreError
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_SPACE_WORDS = ("no space left on device", "disk quota exceeded", "file too large", "disk full", "out of disk")
 
 
 class StoreBuilder:
@@ -133,7 +130,7 @@ class StoreBuilder:
         free = shutil.disk_usage(self.work).free
         if free < size:
             raise StoreError(
-                f"{what} need about {size / 1e9:.1f} GB, and the disk of {self.work} has {free / 1e9:.1f} GB left.",
+                f"{what} need about {_amount(size)}, and the disk of {self.work} has {_amount(free)} left.",
                 "Room for the whole store.",
                 "Free some space or choose another --out, then run the same command again: it resumes.",
             )
@@ -160,7 +157,7 @@ class StoreBuilder:
             self.work.mkdir(parents=True, exist_ok=True)
             writable = os.access(self.work, os.W_OK)
         except OSError as error:
-            if error.errno in _NO_SPACE:
+            if lacks_room(error):
                 raise
             writable, reason = False, f": {error.strerror}"
         else:
@@ -240,8 +237,7 @@ def disk_errors(place: Path) -> Iterator[None]:
     except CardiozooError:
         raise
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in _NO_SPACE
-        if not full and not any(words in str(error).lower() for words in _NO_SPACE_WORDS):
+        if not lacks_room(error):
             raise
         raise StoreError(
             f"The disk is full or a size limit is reached while writing {place} ({error}).",
@@ -260,6 +256,10 @@ def write_json(path: Path, content: Any) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, path)
     _sync(path.parent)
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from cardiozoo.data.disk_space import lacks_room
+from cardiozoo.data.prepare import mimic_cxr_ehr as stages
 from cardiozoo.data.prepare.mimic_cxr_ehr import prepare
 from cardiozoo.data.prepare.sources import source_facts
+from cardiozoo.data.readers.event_shelf import ArrayFile
 from cardiozoo.data.readers.mimic_cxr import open_cxr, read_cxr
 from cardiozoo.data.store import Store
 from cardiozoo.errors import RawDataError, StoreError
@@ -146,3 +152,47 @@ def test_places_that_cannot_be_written(place: str, mini_raw: tuple[Path, Path], 
     with pytest.raises(StoreError) as caught:
         prepare(mini_raw[0], tmp_path / place, **FAST)
     assert all((caught.value.came, caught.value.accepted, caught.value.next_step))
+
+
+def test_a_limit_met_while_a_table_is_read_is_not_blamed_on_the_table(
+    mini_raw: tuple[Path, Path], tmp_path: Path
+) -> None:
+    size = 20_000
+    code = (
+        "import resource, sys; from cardiozoo.cli import main\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+        "sys.exit(main(['prepare', 'mimic_cxr_ehr', '--mimic_iv', sys.argv[1], '--out', sys.argv[2]]))"
+    )
+    command = [sys.executable, "-c", code, str(mini_raw[0]), str(tmp_path / "store")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 2 and "StoreError: The disk is full or a size limit" in result.stderr, result.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_full_disk_is_noticed_by_every_kind_of_file(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    full = tmp_path / "full.npy"
+    full.symlink_to("/dev/full")
+    numbers = np.arange(100_000, dtype="<i4")
+    array = ArrayFile(full, "<i4", tmp_path)
+    array.append(numbers)
+    for write in (
+        array.close,
+        lambda: stages._write(pl.DataFrame({"a": numbers}), full),
+        lambda: np.save(full, numbers),
+    ):
+        with pytest.raises(OSError) as caught:
+            write()
+        assert lacks_room(caught.value)
+
+
+def test_an_array_file_is_what_numpy_would_have_written(tmp_path: Path) -> None:
+    for kind in ("<i4", "|u1", "<f4"):
+        for numbers in (np.arange(1000).astype(kind), np.zeros(0, dtype=kind)):
+            array = ArrayFile(tmp_path / "a.npy", kind, tmp_path)
+            array.append(numbers[:300])
+            array.append(numbers[300:])
+            array.close()
+            np.save(tmp_path / "b.npy", numbers)
+            assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()

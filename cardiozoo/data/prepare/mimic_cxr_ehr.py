@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -360,4 +361,7 @@ def _file_facts(path: Path) -> dict[str, str]:
 
 def _write(table: pl.DataFrame, path: Path) -> None:
     # rechunked and with fixed row groups, so that the bytes follow from the content alone
-    table.rechunk().write_parquet(path, compression="zstd", compression_level=3, row_group_size=_ROW_GROUP)
+    # by way of memory: Polars, writing a file itself, says nothing of a disk that is full
+    content = BytesIO()
+    table.rechunk().write_parquet(content, compression="zstd", compression_level=3, row_group_size=_ROW_GROUP)
+    path.write_bytes(content.getbuffer())

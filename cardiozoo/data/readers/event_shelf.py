@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class EventShelf:
         order = np.argsort(place, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(place[order])) + 1) if len(order) else ():
             with self._path(int(place[part[0]])).open("ab") as file:
-                records[part].tofile(file)
+                file.write(records[part].view(np.uint8))
 
     def take(self, largest: int) -> Iterator[Events]:
         """Gives all events back, ascending ranges of stays of at most `largest` events, and removes the files.
@@ -89,19 +90,14 @@ class ArrayFile:
 
     def append(self, values: np.ndarray) -> None:
         with self.raw.open("ab") as file:
-            np.ascontiguousarray(values, dtype=self.dtype).tofile(file)
+            file.write(np.ascontiguousarray(values, dtype=self.dtype).view(np.uint8))
         self.length += len(values)
 
     def close(self) -> None:
         """Writes the header and the elements behind it."""
-        if not self.length:
-            np.save(self.path, np.empty(0, dtype=self.dtype))
-            return
-        out = np.lib.format.open_memmap(self.path, mode="w+", dtype=self.dtype, shape=(self.length,))
-        raw = np.memmap(self.raw, dtype=self.dtype, mode="r")
-        step = 1 << 22
-        for start in range(0, self.length, step):
-            out[start : start + step] = raw[start : start + step]
-        out.flush()
-        del out, raw
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.length,)}
+        # written and not mapped: a process that writes to a map of a full disk is killed
+        with self.path.open("wb") as out, self.raw.open("rb") as raw:
+            np.lib.format.write_array_header_1_0(out, header)
+            shutil.copyfileobj(raw, out, 1 << 22)
         self.raw.unlink()

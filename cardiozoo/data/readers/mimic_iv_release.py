@@ -22,6 +22,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from cardiozoo.data.disk_space import lacks_room
 from cardiozoo.errors import RawDataError
 
 __all__ = ["Release", "TableFile", "connect", "fetch", "open_release", "read_text", "reading", "stream"]
@@ -216,9 +217,9 @@ def reading(table: TableFile) -> Iterator[None]:
                     pass
         yield
     except (duckdb.Error, pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        message = _without_records(" ".join(str(error).split()))
-        if any(words in message.lower() for words in ("no space left", "disk full", "max_temp_directory_size")):
+        if lacks_room(error):  # what was read is written elsewhere meanwhile
             raise
+        message = _without_records(" ".join(str(error).split()))
         raise RawDataError(
             f"{table.path} cannot be read to its end: {message[:300]}",
             "Accepted: the file as delivered, complete, comma-separated, in UTF-8.",
