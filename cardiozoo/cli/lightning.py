@@ -146,6 +146,10 @@ class ZooCLI(LightningCLI):
 
     # --- Running -------------------------------------------------------------------------------------------------
 
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        quiet = {"verbose": False} if subcommand in ("validate", "test") else {}
+        return {**super()._prepare_subcommand_kwargs(subcommand), **quiet}
+
     def _run_subcommand(self, subcommand: str) -> None:
         global _interrupted
         assert self.session is not None

@@ -18,7 +18,7 @@ from cardiozoo.errors import CheckpointError
 from cardiozoo.training.callbacks import default_callbacks
 from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
 from cardiozoo.training.logs import join, set_aside
-from cardiozoo.training.output import EpochLines, ShortProgressBar
+from cardiozoo.training.output import EpochLines, ShortProgressBar, short_metrics
 from cardiozoo.training.predictions import PredictionWriter
 from cardiozoo.training.processes import global_rank
 from cardiozoo.training.record import RunRecord, write_json
@@ -128,8 +128,9 @@ class Session:
         facts["departures"] = departures(self.names)
         facts["seed"] = _seed(self.config)
         self.record = RunRecord(self.folder, facts, write=trainer.is_global_zero)
-        parameters = facts["model"]["parameters"]
-        self._say(f"cardiozoo: run folder {self.folder}; {self.names['model']} with {parameters:,} parameters")
+        size = f"{self.names['model']} with {facts['model']['parameters']:,} parameters"
+        devices = f" on {trainer.world_size} processes" if trainer.world_size > 1 else ""
+        self._say(f"cardiozoo: run folder {self.folder}; {size}{devices}")
 
     def describe_cohort(self) -> None:
         """Writes ``cohort.json``: what the data module says of the samples of this run. First process only."""
@@ -170,20 +171,32 @@ class Session:
         self.record.update(checkpoint=checkpoint_facts(trainer, self.folder))
         if self.config.evaluate:
             trainer.test(self.model, datamodule=self.data, ckpt_path=str(best), verbose=False)
+            self._keep_metrics()
             self._judge()
 
     def after_test(self) -> None:
         """Judges the predictions of the test split."""
+        self._keep_metrics()
         if self.config.evaluate:
             self._judge()
 
     def after_validate(self) -> None:
-        """Says where the predictions are."""
+        """Says the metrics and where the predictions are."""
+        assert self.trainer is not None
+        self._keep_metrics()
+        if self.trainer.is_global_zero:
+            print(short_metrics(self.trainer, "val/loss", "val/auroc", "val/auprc"))
         self._say_written()
 
     def after_predict(self) -> None:
         """Says where the predictions are."""
         self._say_written()
+
+    def _keep_metrics(self) -> None:
+        """Loss terms and metrics as the model computed them, into run.json."""
+        assert self.trainer is not None and self.record is not None
+        metrics = {key: float(value) for key, value in self.trainer.callback_metrics.items()}
+        self.record.update(metrics={key: value for key, value in metrics.items() if not key.startswith("train/")})
 
     def _best_checkpoint(self) -> Path:
         assert self.trainer is not None

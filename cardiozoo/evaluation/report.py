@@ -54,14 +54,8 @@ def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": number,
-        "interval": with_interval,
-        "count": _count,
-        "percent": _percent,
-        "amount": _amount,
-        "words": _words,
-    }
+    environment.filters |= {"number": number, "interval": with_interval, "words": _words}
+    environment.filters |= {"count": _count, "percent": _percent, "amount": _amount}
     run, predictions = evaluation.run, evaluation.predictions
     cohort = Cohort.from_summary(run.cohort)
     return environment.get_template("report.html").render(

@@ -102,7 +102,7 @@ class ZooModel(LightningModule):
         if len(means) > 1:
             per_epoch |= {f"train/loss_{name}": mean for name, mean in means.items()}
         size = len(batch["id"])
-        self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
+        self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, sync_dist=True)
         self.log_dict(per_epoch, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
 

@@ -18,8 +18,12 @@ TIPS = (
     "HPU available",
     "Seed set to",
     "Using default `ModelCheckpoint`",
+    "[rank: ",
+    "Initializing distributed",  # the number of processes is in the first lines and in run.json
+    "-----",
     "Restoring states from",  # a second line says which checkpoint was loaded
 )
+FABRIC = ("lightning.fabric.utilities.seed", "lightning.fabric.utilities.distributed")
 # Messages of warnings that are known and harmless here, as regular expressions that match their beginning.
 WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",  # lightning's own code, torch 2.15
@@ -44,7 +48,7 @@ class _Tips(logging.Filter):
 
 def silence_known_noise(evaluating: bool = False) -> None:
     """Hides the lines in ``TIPS`` and the warnings in ``WARNINGS``; everything else is shown."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
+    for name in ("lightning.pytorch.utilities.rank_zero", *FABRIC, "lightning.pytorch"):
         logging.getLogger(name).addFilter(_Tips())
     for handler in logging.getLogger("lightning.pytorch").handlers:
         handler.addFilter(_Tips())
@@ -59,7 +63,7 @@ class EpochLines(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         last = trainer.max_epochs if (trainer.max_epochs or -1) >= 0 else "-"
-        shown = _shown(trainer, "val/loss", "val/auroc", "val/auprc")  # everything else is in logs/metrics.csv
+        shown = short_metrics(trainer, "val/loss", "val/auroc", "val/auprc")  # everything else is in logs/metrics.csv
         print(f"epoch {trainer.current_epoch + 1:>3}/{last}  {shown}", file=sys.stderr, flush=True)
 
 
@@ -74,7 +78,7 @@ class ShortProgressBar(RichProgressBar):
         return {} if loss is None else {"loss": loss}
 
 
-def _shown(trainer: Trainer, *names: str) -> str:
+def short_metrics(trainer: Trainer, *names: str) -> str:
     """The metrics that the model logged, the validation metrics of a stranger's model if none of the usual ones."""
     logged = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
     wanted = [name for name in names if name in logged] or sorted(logged)[:3]
