@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cardiozoo.errors import OptionError, StoreError
 
-PATIENTS = 1500
+PATIENTS = 2000
 SEED = 0
 _FEWEST = 50
 
