@@ -9,7 +9,7 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 JOBS   ?= 2
 
-.PHONY: demo test lint format truth benchmark clean help
+.PHONY: demo test lint format truth benchmarks clean help
 
 help:
 	@sed -n 's/^#\( \|$$\)//p' Makefile | head -4
@@ -31,6 +31,10 @@ test: $(READY)
 # Do the models find what was planted? About three quarters of an hour on two cores; finished steps are not repeated.
 truth: $(READY)
 	$(BIN)/python examples/planted_truth.py --work build/truth
+
+# Each against a named baseline; --help of each script tells its options.
+benchmarks: $(READY)
+	for name in prepare loader missing_cxr startup; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
