@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,34 @@ def docs_sandbox(tmp_path, mini_raw, mini_store, finished_run) -> Path:
     shutil.copytree(finished_run, tmp_path / "first_run")
     (tmp_path / "RUN").symlink_to(tmp_path / "first_run")
     return tmp_path
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_python_of_the_readme_runs(docs_cache: Path, monkeypatch, capsys):
+    monkeypatch.setenv("CARDIOZOO_CACHE", str(docs_cache))
+    monkeypatch.setenv("CARDIOZOO_DEMO_PATIENTS", "80")
+    (block,) = python_blocks(ROOT / "README.md")
+    exec(block, {})
+    shapes = capsys.readouterr().out
+    assert re.fullmatch(r"torch\.Size\(\[\d+, 25\]\) torch\.Size\(\[\d+, 25, 3\]\)\n", shapes), shapes
+
+
+def test_the_model_of_the_tutorial_keeps_the_contract():
+    from cardiozoo.testing import make_batch
+
+    names: dict = {"__name__": "tutorial"}
+    exec(python_blocks(ROOT / "docs" / "adding_a_model.md")[0], names)
+    batch = make_batch(["ehr"])
+    channels, classes = batch["ehr"].shape[-1], batch["target"].shape[-1]
+    model = names["LastValue"](ehr_channels=channels, num_classes=classes)
+    assert model(batch)["logits"].shape == (len(batch["id"]), classes)
+    model.training_step(batch).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_model_pages_are_what_the_cards_say():
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "build_model_pages.py", "--check"], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
