@@ -37,6 +37,7 @@ class Arguments:
     typed: dict[str, Any]  # what flags and configs say
     recipes: list[Recipe] = field(default_factory=list)
     recipe_name: str = "none"
+    adapted: dict[str, Any] = field(default_factory=dict)  # what of the recipe does not hold for the task asked for
     checkpoint: Path | None = None
     resume: Path | None = None
     source_run: Path | None = None
@@ -81,8 +82,10 @@ def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Argume
         result.asked = merged(config, result.asked)
         _find_recipe(result)
         files = [f"--config={recipe.path}" for recipe in result.recipes]
-        result.asked = merged(merged(typed.as_mapping(files), config), result.typed)
-        below = [*files, *([_inline(config)] if config else [])]
+        recipe = typed.as_mapping(files)
+        result.adapted = _for_another_task(result, recipe)
+        result.asked = merged(merged(merged(recipe, result.adapted), config), result.typed)
+        below = [*files, *(_inline(part) for part in (result.adapted, config) if part)]
     _refuse_incomplete(result)
     if not result.only_help:
         weights = [f"--ckpt_path={result.checkpoint}"] if result.checkpoint else []
@@ -238,10 +241,27 @@ def _registered_name(kind: str, path: str | None) -> str | None:
 
 
 def _has_synthetic_default(data: str) -> bool:
+    return bool(_card("data", data).get("synthetic_default"))
+
+
+def _card(kind: str, name: str) -> dict[str, Any]:
     try:
-        return bool(read_card(find("data", data)).get("synthetic_default"))
+        return read_card(find(kind, name))
     except BrokenPluginError:
-        return False
+        return {}
+
+
+def _for_another_task(result: Arguments, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Values of the data card for options that a recipe set for its own task, when another task is asked for."""
+    path = result.component("data")
+    name = None if path is None else _registered_name("data", path)
+    here, asked = (((part.get("data") or {}).get("init_args") or {}) for part in (recipe, result.asked))
+    if name is None or asked.get("task") in (None, here.get("task")):
+        return {}
+    options = _card("data", name).get("options") or []
+    values = {o["name"]: o["other_task"] for o in options if isinstance(o, dict) and "other_task" in o}
+    values = {key: value for key, value in values.items() if here.get(key, value) != value and key not in asked}
+    return {"data": {"class_path": path, "init_args": values}} if values else {}
 
 
 def announce(result: Arguments) -> None:
@@ -252,6 +272,8 @@ def announce(result: Arguments) -> None:
     if result.recipes:
         files = ", then ".join(f"{recipe.name} ({recipe.package})" for recipe in result.recipes)
         print(f"cardiozoo: recipe {files}; flags win over it, --recipe none leaves it out", file=sys.stderr)
+        for key, value in ((result.adapted.get("data") or {}).get("init_args") or {}).items():
+            print(f"cardiozoo: the recipe is for another task, so its {key} is left out: {value}", file=sys.stderr)
     elif normalized(result.command) == "fit":
         print("cardiozoo: no recipe; every value that is not given is the model's own default", file=sys.stderr)
     if any(recipe.variant == SYNTHETIC for recipe in result.recipes):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cardiozoo.evaluation import tables
@@ -43,7 +42,8 @@ def render(evaluation: Evaluation, console: Console | None = None) -> None:
     title = f"{evaluation.run.model} on {evaluation.run.data}" if evaluation.run.facts else predictions.source.name
     task = f", {evaluation.run.task}" if evaluation.run.task else ""
     marker = "SYNTHETIC · " if evaluation.synthetic else ""
-    table = _table(f"{marker}{title}{task}: {predictions.split} split")
+    console.print(f"{marker}{title}{task}: {predictions.split} split", style="italic", markup=False, highlight=False)
+    table = _table()
     table.add_column("subset")
     for metric in METRICS:
         table.add_column(TITLES[metric] if single else f"macro {TITLES[metric]}", justify="right", no_wrap=True)
@@ -66,7 +66,9 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
     """Print the differences of the macro metrics (A minus B) by subset."""
     console = console or Console()
     marker = "SYNTHETIC · " if comparison.synthetic else ""
-    table = _table(f"{marker}A {comparison.name_a} minus B {comparison.name_b}")
+    title = f"{marker}A {comparison.name_a} minus B {comparison.name_b}"
+    console.print(title, style="italic", markup=False, highlight=False)
+    table = _table()
     for name, justify in (("subset", "left"), ("metric", "left"), ("A", "right"), ("B", "right"), ("A - B", "right")):
         table.add_column(name, justify=justify)
     for row in comparison.table.iter_rows(named=True):
@@ -89,8 +91,9 @@ def _undefined(evaluation: Evaluation) -> str:
     return f"Undefined ({first}): {reasons}{more}."
 
 
-def _table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+def _table() -> Table:
+    # The title is a line of its own: one that is wider than its table would be broken.
+    return Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 
 
 def _print_lines(console: Console, lines: Sequence[str]) -> None:

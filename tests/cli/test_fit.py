@@ -245,3 +245,14 @@ def test_every_recipe_parses(name: str, capsys) -> None:
     for section in ("model", "data"):
         for key, value in (layers[-1].get(section) or {}).get("init_args", {}).items():
             assert config[section]["init_args"][key] == value
+
+
+def test_what_a_recipe_says_for_its_own_task_is_not_imposed_on_another(mini_store: Path, capsys) -> None:
+    def window(*options: str) -> str:
+        argv = ["fit", "--model", "drfuse", "--data", "mimic_cxr_ehr", "--data.store", str(mini_store), *options]
+        assert main([*argv, "--print_config"]) == 0
+        return yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["window"]
+
+    assert window() == "48h" == window("--data.task", "phenotyping")
+    assert window("--data.task", "length_of_stay") == "auto"
+    assert window("--data.task", "in_hospital_mortality", "--data.window", "48h") == "48h"
