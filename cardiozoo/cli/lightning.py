@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import get_loader, set_dumper, set_loader
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from cardiozoo.cli.arguments import Arguments
 from cardiozoo.cli.session import Session
@@ -124,6 +124,12 @@ class ZooCLI(LightningCLI):
 
     # --- Building ------------------------------------------------------------------------------------------------
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except (ValueError, MisconfigurationException) as error:
+            raise _reason(error) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config, "trainer")
         given = self._get(self.config_init, "trainer")
@@ -166,6 +172,19 @@ class ZooCLI(LightningCLI):
             self.session.finish("failed", error)
             raise
         self.session.finish("completed")
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What a model or data module said when it refused its options; the parser wraps it in errors of its own."""
+    while error.__cause__ is not None and not isinstance(error, CardiozooError):
+        error = error.__cause__
+    if isinstance(error, ValueError | MisconfigurationException) and not isinstance(error, CardiozooError):
+        return OptionError(
+            f"The model, the data or the trainer refuse their options: {str(error).rstrip('.')}.",
+            "Values within their ranges.",
+            "--model.help NAME and --data.help NAME describe the options.",
+        )
+    return error
 
 
 def _add_run_options(parser: LightningArgumentParser) -> None:

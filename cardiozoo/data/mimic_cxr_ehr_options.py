@@ -48,6 +48,8 @@ def check_options(data: MimicCxrEhr) -> None:
         raise OptionError(f"clip is {data.clip}.", "Above 0, or none.", "The default is 10 standard deviations.")
     if data.folds is not None:
         check_folds(data.folds, data.fold)
+    elif data.fold != 0:
+        raise OptionError(f"fold is {data.fold} and folds is not given.", "Both, or neither.", "Give folds too.")
     if data.task_name == "radiology" and (data.cxr_dropout or data.cxr_withhold):
         raise OptionError(
             "cxr_dropout or cxr_withhold is set and the task is radiology.",

@@ -146,7 +146,7 @@ def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
 
 def _manifest_bytes(path: Path) -> bytes:
     prepare = "Prepare one: cardiozoo prepare mimic_cxr_ehr --help"
-    partial = path.with_name(path.name + ".partial")
+    partial = path.parent / f"{path.name}.partial"
     if not path.exists():
         if partial.exists():
             raise StoreError(

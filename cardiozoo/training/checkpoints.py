@@ -24,9 +24,9 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
             "A file that `cardiozoo fit` wrote, holding tensors and plain Python values only.",
             "If the run was killed while copying it, take another checkpoint of the run.",
         ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
+    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise CheckpointError(
-            f"{path} holds no state_dict.",
+            f"{path} holds no weights with the version of Lightning that wrote them.",
             "A Lightning checkpoint, as `cardiozoo fit` writes it.",
             "Weights published with a paper are loaded by the model's own options (`cardiozoo show NAME`).",
         )
