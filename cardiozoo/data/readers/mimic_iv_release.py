@@ -229,8 +229,9 @@ def reading(table: TableFile) -> Iterator[None]:
 
 def _without_records(message: str) -> str:
     """An engine's message without the line of the file that it quotes: records of patients belong in no log."""
-    message = re.sub(r"Original Line: .*?(?=Expected Number of Columns|Value with |Possible fixes|$)", "", message)
-    return message.partition(" Possible fixes")[0]
+    goes_on = "Expected Number of Columns|Value with |Invalid unicode|Maximum line size|Possible "
+    message = re.sub(f"Original Line: .*?(?={goes_on}|$)", "", message)
+    return message.partition(" Possible ")[0]
 
 
 def _is_gzip(path: Path) -> bool:
