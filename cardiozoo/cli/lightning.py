@@ -212,7 +212,8 @@ def _parser_options() -> dict[str, Any]:
             "allow_abbrev": False,
             "usage": f"cardiozoo {command}{weights} --model NAME --data NAME [--model.X ...] [--data.X ...] "
             "[--trainer.X ...] [--config FILE] [--print_config]",
-            "epilog": EPILOG.format(models=names["model"], data=names["data"], command=command),
+            "epilog": EPILOG.format(models=names["model"], data=names["data"], command=command)
+            + (" Continue a run that was stopped: cardiozoo fit --resume RUN" if command == "fit" else ""),
         }
     return options
 

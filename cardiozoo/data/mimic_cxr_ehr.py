@@ -77,7 +77,8 @@ class MimicCxrEhr(L.LightningDataModule):
         fold: Which fold is the test split.
         batch_size: Samples a batch and process.
         num_workers: Worker processes that prepare batches.
-        seed: Seed of order, augmentation, drawing and hiding. The split does not depend on it.
+        seed: Seed of order, augmentation, drawing and hiding in training; --seed_everything where it is not given. The
+            split and what is withheld in evaluation do not depend on it.
         predict_split: Split that `predict` runs over.
 
     Raises:

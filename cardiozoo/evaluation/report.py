@@ -185,6 +185,8 @@ def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
             rows += _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
             rows.append((f"{prefix}{key}", ", ".join(str(v) for v in value) or "none"))
+        elif isinstance(value, float):
+            rows.append((f"{prefix}{key}", f"{value:.6g}"))
         else:
             rows.append((f"{prefix}{key}", "none" if value is None else str(value)))
     return rows

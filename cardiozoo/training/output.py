@@ -62,9 +62,8 @@ class EpochLines(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
-        last = trainer.max_epochs if (trainer.max_epochs or -1) >= 0 else "-"
         shown = short_metrics(trainer, "val/loss", "val/auroc", "val/auprc")  # everything else is in logs/metrics.csv
-        print(f"epoch {trainer.current_epoch + 1:>3}/{last}  {shown}", file=sys.stderr, flush=True)
+        print(f"epoch {trainer.current_epoch + 1:>3}/{_last_epoch(trainer)}  {shown}", file=sys.stderr, flush=True)
 
 
 class ShortProgressBar(RichProgressBar):
@@ -73,9 +72,17 @@ class ShortProgressBar(RichProgressBar):
     def __init__(self) -> None:
         super().__init__(leave=False)
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning counts from 0, which would contradict the epoch lines.
+        return f"Epoch {current_epoch + 1}/{_last_epoch(self.trainer)} "
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         loss = trainer.progress_bar_metrics.get("train/loss_step")
         return {} if loss is None else {"loss": loss}
+
+
+def _last_epoch(trainer: Trainer) -> str:
+    return "-" if trainer.max_epochs is None or trainer.max_epochs < 0 else str(trainer.max_epochs)
 
 
 def short_metrics(trainer: Trainer, *names: str) -> str:
