@@ -22,12 +22,14 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from cardiozoo.evaluation import compare
 from cardiozoo.evaluation.bootstrap import confidence_interval
+from cardiozoo.evaluation.comparison import compare
 
 # Small networks for two CPU cores; the same ones for every model, so that differences are not differences of size.
 IMAGES = ["--data.image_size", "96", "--data.batch_size", "32", "--data.num_workers", "1"]
 IMAGE_NETWORK = ["--model.backbone", "resnet18", "--model.image_width", "16"]
+# Most epochs of each; the best one on the validation split is judged.
+EPOCHS = {"encoder": 15, "ehr_lstm": 40, "medfuse": 40, "drfuse": 30}
 SERIES_NETWORK = ["--model.hidden_size", "64", "--model.num_layers", "1"]
 
 GROUPS = {
@@ -73,13 +75,12 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for cohort, store and runs")
     parser.add_argument("--patients", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0, help="seed of the cohort and of the training")
-    parser.add_argument("--epochs", type=int, default=15, help="most epochs of each model")
     parser.add_argument("--out", type=Path, help="folder for truth.json and truth.md; WORK by default")
     options = parser.parse_args()
     began = time.monotonic()
     options.work.mkdir(parents=True, exist_ok=True)
     store = cohort(options.work, options.patients, options.seed)
-    runs = train(options.work, store, options.seed, options.epochs)
+    runs = train(options.work, store, options.seed)
     claims = judge(runs)
     report(claims, options, time.monotonic() - began)
     return 0
@@ -94,15 +95,15 @@ def cohort(work: Path, patients: int, seed: int) -> Path:
     return store
 
 
-def train(work: Path, store: Path, seed: int, epochs: int) -> dict[str, Path]:
+def train(work: Path, store: Path, seed: int) -> dict[str, Path]:
     """The runs by name; MedFuse starts from the encoders trained before it, DrFuse is trained in one stage."""
     runs = {name: work / "runs" / name for name in ("encoder", "ehr_lstm", "medfuse", "drfuse", "withheld")}
 
-    def fit(name: str, model: str, *options: object, patience: int = 5) -> None:
+    def fit(name: str, model: str, *options: object) -> None:
         if (runs[name] / "report.html").exists():
             return
         common = ["--data.store", store, "--recipe", f"{model}/mimic_cxr_ehr.synthetic", "--run_dir", runs[name]]
-        budget = ["--seed_everything", seed, "--trainer.max_epochs", epochs, "--patience", patience]
+        budget = ["--seed_everything", seed, "--trainer.max_epochs", EPOCHS[name], "--patience", 8]
         zoo("fit", "--model", model, "--data", "mimic_cxr_ehr", *common, *budget, *options)
 
     findings = ["--data.task", "radiology", "--data.views", "AP+PA"]
@@ -178,7 +179,7 @@ def report(claims: list[Claim], options: argparse.Namespace, seconds: float) -> 
     Console().print(table)
     out = options.out or options.work
     out.mkdir(parents=True, exist_ok=True)
-    facts = {"synthetic": True, "patients": options.patients, "seed": options.seed, "epochs": options.epochs}
+    facts = {"synthetic": True, "patients": options.patients, "seed": options.seed, "epochs": EPOCHS}
     (out / "truth.json").write_text(json.dumps({**facts, "claims": [asdict(c) for c in claims]}, indent=2) + "\n")
     (out / "truth.md").write_text("\n".join(lines) + "\n")
 

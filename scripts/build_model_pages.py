@@ -1,7 +1,7 @@
 """Write docs/models/<name>.md from the cards and recipes of the built-in models, so that the pages cannot go stale.
 
-    python scripts/build_model_pages.py            # write
-    python scripts/build_model_pages.py --check    # exit 1 if a page differs from what would be written
+python scripts/build_model_pages.py            # write
+python scripts/build_model_pages.py --check    # exit 1 if a page differs from what would be written
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def table(head: list[str], rows: list[list[Any]]) -> list[str]:
 def page(name: str, card: dict[str, Any]) -> str:
     paper = card["paper"]
     lines = [f"# {card['title']}", "", HEADER, "", card["summary"].strip(), ""]
-    lines += [f"{paper['authors']}: \"{paper['title']}\", {paper['venue']} {paper['year']}. <{paper['url']}>", ""]
+    lines += [f'{paper["authors"]}: "{paper["title"]}", {paper["venue"]} {paper["year"]}. <{paper["url"]}>', ""]
     lines += [f"    cardiozoo fit --model {name} --data mimic_cxr_ehr", ""]
     lines += [f"All options: `cardiozoo fit --model.help {name}`. {card.get('license_note', '')}", ""]
     facts = [

@@ -97,7 +97,7 @@ def _evaluate(options: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 
 def _compare(options: argparse.Namespace, settings: dict[str, Any]) -> int:
-    from cardiozoo.evaluation.compare import compare
+    from cardiozoo.evaluation.comparison import compare
 
     result = compare(options.source, options.against, split=options.split, **settings)
     if options.source.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -208,7 +209,14 @@ class Session:
                 "At least one epoch with a validation (trainer.max_epochs, trainer.limit_val_batches).",
                 "Train longer, or add --evaluate false.",
             )
-        return best
+        score = getattr(callback, "best_model_score", None)
+        if score is None or math.isfinite(float(score)):
+            return best
+        self._say(
+            f"cardiozoo: {callback.monitor} was undefined in every epoch (a class absent from the validation split), "
+            "so the last checkpoint is judged; --monitor val/loss --monitor_mode min selects by the loss"
+        )
+        return best.with_name("last.ckpt")
 
     def _judge(self) -> None:
         assert self.trainer is not None

@@ -1,4 +1,7 @@
-"""What a data module says of itself: the task and the shape of its batches. Models learn both through the command line."""
+"""What a data module says of itself: the task and the shape of its batches.
+
+Models learn both through the command line.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,8 @@ class DataSpec:
         modalities: Keys of the batch that hold a modality, in the order (``ehr``, ``cxr``, ``ecg``, ``mri``).
         task: The task of the targets.
         synthetic: Whether the data come from the simulator; carried into every table, plot and report.
-        shapes: Shape of one sample per modality, ``None`` where it varies: ``{"ehr": (None, 76), "cxr": (3, 224, 224)}``.
+        shapes: Shape of one sample per modality, ``None`` where it varies:
+            ``{"ehr": (None, 76), "cxr": (3, 224, 224)}``.
         channels: Names of the channels per modality, where they have names.
     """
 

@@ -14,7 +14,7 @@ from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.metrics import METRICS, TITLES
 
 if TYPE_CHECKING:
-    from cardiozoo.evaluation.compare import Comparison
+    from cardiozoo.evaluation.comparison import Comparison
     from cardiozoo.evaluation.evaluate import Evaluation
 
 

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from cardiozoo.errors import OptionError
+
+
+class DefinedEarlyStopping(EarlyStopping):
+    """Early stopping that passes over validations whose score is undefined (a class absent from the split).
+
+    Raises:
+        OptionError: The monitored metric is not among those that the model logs.
+    """
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        if self.monitor not in metrics:
+            known = sorted(name for name in metrics if name.startswith("val/"))
+            raise OptionError(
+                f"monitor {self.monitor!r} is not logged by {type(pl_module).__name__}.",
+                f"Logged in validation: {', '.join(known) or 'nothing'}.",
+                "Choose one of them with --monitor (and --monitor_mode).",
+            )
+        if not math.isnan(float(metrics[self.monitor])):
+            super().on_validation_end(trainer, pl_module)
 
 
 def default_callbacks(
@@ -20,11 +43,15 @@ def default_callbacks(
         mode: ``max`` or ``min``.
         patience: Validations without improvement before training stops; 0 never stops early.
         every_n_steps: Save ``last.ckpt`` also after so many steps, not only after each epoch.
+
+    Raises:
+        OptionError: A negative patience.
     """
+    if patience < 0:
+        raise OptionError(f"patience {patience}.", "A number of validations, or 0 to never stop early.")
     callbacks: list[Callback] = []
     if patience > 0 and not any(isinstance(callback, EarlyStopping) for callback in given):
-        # An undefined score (a class absent from the validation split) is no reason to stop.
-        callbacks.append(EarlyStopping(monitor=monitor, mode=mode, patience=patience, check_finite=False))
+        callbacks.append(DefinedEarlyStopping(monitor=monitor, mode=mode, patience=patience, check_finite=False))
     if any(isinstance(callback, ModelCheckpoint) for callback in given):
         return callbacks
     here = {"dirpath": folder / "checkpoints", "enable_version_counter": False, "auto_insert_metric_name": False}

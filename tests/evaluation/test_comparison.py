@@ -10,7 +10,7 @@ from fake_run import predictions_table, write_run
 from rich.console import Console
 
 from cardiozoo.errors import PredictionsError
-from cardiozoo.evaluation.compare import compare
+from cardiozoo.evaluation.comparison import compare
 from cardiozoo.evaluation.metrics import auroc
 
 
@@ -90,3 +90,12 @@ def test_tables_that_cannot_be_compared(pair: tuple, tmp_path: Path, change, wor
     change(pair[2]).write_parquet(path)
     with pytest.raises(PredictionsError, match=words):
         compare(pair[0], path, n_bootstrap=10)
+
+
+def test_the_door_gives_the_function_and_not_a_module_of_its_name():
+    # A submodule called like a lazily loaded name takes its place in the package once it is imported.
+    import cardiozoo.evaluation as door
+
+    for name in door.__all__:
+        assert callable(getattr(door, name)) or name in door._MODULES, name
+        assert callable(getattr(door, name)) or name in door._MODULES, name
