@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
+import pytest
 import torch
 
 from cardiozoo.cli import main
@@ -18,6 +19,15 @@ SMALL = (
     "--model.backbone resnet18 --model.image_width 4 --data.window 48h --data.image_size 32 --data.batch_size 4 "
     "--data.num_workers 0 --data.crop random --data.cxr_dropout 0.3 --seed_everything 5"
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As many threads here as in the processes the test starts: sums over threads depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_a_killed_drfuse_ends_as_one_that_was_not(
