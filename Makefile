@@ -28,7 +28,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# Do the models find what was planted? About three quarters of an hour on two cores; finished steps are not repeated.
+# Do the models find what was planted? About half an hour on two cores; finished steps are not repeated.
 truth: $(READY)
 	$(BIN)/python examples/planted_truth.py --work build/truth
 
