@@ -30,6 +30,13 @@ def presence(batch: Batch, modality: str) -> Tensor:
     return torch.full((len(batch["id"]),), modality in batch, dtype=torch.bool, device=device)
 
 
+def radiographs(batch: Batch) -> Tensor:
+    """The images of a batch (B, 3, H, W); placeholders, which nobody encodes, if it holds none at all."""
+    if "cxr" in batch:
+        return batch["cxr"]
+    return torch.zeros(len(batch["id"]), 3, 64, 64, device=presence(batch, "cxr").device)
+
+
 class ZooModel(LightningModule):
     """Base of the models.
 

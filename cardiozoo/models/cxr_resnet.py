@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.models.base import Schedule, ZooModel, presence
+from cardiozoo.models.base import Schedule, ZooModel, presence, radiographs
 from cardiozoo.nn.image import PUBLISHED_WIDTH, ImageEncoder
 from cardiozoo.nn.present import encode_present
 
@@ -60,8 +59,7 @@ class CxrResNet(ZooModel):
     def embed(self, batch: Batch) -> Tensor:
         """Pooled features (B, width); 0 where there is no radiograph."""
         has_cxr = presence(batch, "cxr")
-        images = batch.get("cxr", torch.zeros(len(has_cxr), 3, 64, 64, device=has_cxr.device))
-        return encode_present(self.encoder, images, has_cxr, self.encoder.width, self.freeze_batch_norm)
+        return encode_present(self.encoder, radiographs(batch), has_cxr, self.encoder.width, self.freeze_batch_norm)
 
     def judged(self, batch: Batch) -> Tensor:
         return presence(batch, "cxr")

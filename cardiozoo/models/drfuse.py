@@ -18,7 +18,7 @@ from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.errors import OptionError
 from cardiozoo.functional import logit_pool
-from cardiozoo.models.base import Schedule, ZooModel, presence
+from cardiozoo.models.base import Schedule, ZooModel, presence, radiographs
 from cardiozoo.models.drfuse_loss import Alignment, DrFuseLoss, Ranking, RowAverage
 from cardiozoo.nn.attention import DiseaseAttention
 from cardiozoo.nn.image import PUBLISHED_WIDTH, TwinImageEncoder
@@ -169,8 +169,7 @@ class DrFuse(ZooModel):
         return distinct, self.shared_project(masked_mean(self.ehr_shared(common, valid), valid))
 
     def _encode_cxr(self, batch: Batch, has_cxr: Tensor) -> tuple[Tensor, Tensor]:
-        images = batch.get("cxr", torch.zeros(len(has_cxr), 3, 64, 64, device=has_cxr.device))
-        both = encode_present(self.cxr, images, has_cxr, self.cxr.width, self.freeze_batch_norm)
+        both = encode_present(self.cxr, radiographs(batch), has_cxr, self.cxr.width, self.freeze_batch_norm)
         distinct, shared = both.chunk(2, 1)
         shared = self.shared_project(shared)
         return distinct, torch.where(has_cxr[:, None], shared, torch.zeros_like(shared))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.models.base import Schedule, ZooModel, presence
+from cardiozoo.models.base import Schedule, ZooModel, presence, radiographs
 from cardiozoo.models.checkpoints import load_exactly, read_state
 from cardiozoo.models.medfuse_weights import encoder_of, released_fusion
 from cardiozoo.nn.image import PUBLISHED_WIDTH, ImageEncoder
@@ -88,8 +88,9 @@ class MedFuse(ZooModel):
         """Last hidden state of the fusion LSTM (B, fusion_size)."""
         v_ehr = self.ehr_encoder(batch["ehr"], batch["ehr_lengths"])
         has_cxr = presence(batch, "cxr")
-        images = batch.get("cxr", torch.zeros(len(has_cxr), 3, 64, 64, device=has_cxr.device))
-        v_cxr = encode_present(self.cxr_encoder, images, has_cxr, self.cxr_encoder.width, self.freeze_batch_norm)
+        v_cxr = encode_present(
+            self.cxr_encoder, radiographs(batch), has_cxr, self.cxr_encoder.width, self.freeze_batch_norm
+        )
         with torch.autocast(v_ehr.device.type, enabled=False):
             v_cxr = self.projection(v_cxr.to(v_ehr.dtype))
             sequence = torch.stack([v_ehr, v_cxr], 1)  # (B, 2, D), Eq. 4

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.models.base import ZooModel, presence
+from cardiozoo.models.base import ZooModel, presence, radiographs
 from cardiozoo.nn.image import ImageEncoder
 from cardiozoo.nn.lstm import LstmEncoder
 from cardiozoo.nn.present import encode_present
@@ -65,8 +65,7 @@ class GatedMultimodalUnit(ZooModel):
         """The fused vector (B, hidden_size)."""
         x_ehr = self.ehr_encoder(batch["ehr"], batch["ehr_lengths"])
         has_cxr = presence(batch, "cxr")
-        images = batch.get("cxr", torch.zeros(len(has_cxr), 3, 64, 64, device=has_cxr.device))
-        x_cxr = encode_present(self.cxr_encoder, images, has_cxr, self.cxr_encoder.width).to(x_ehr.dtype)
+        x_cxr = encode_present(self.cxr_encoder, radiographs(batch), has_cxr, self.cxr_encoder.width).to(x_ehr.dtype)
         h_ehr, h_cxr = self.propose_ehr(x_ehr).tanh(), self.propose_cxr(x_cxr).tanh()
         z = self.gate(torch.cat([x_ehr, x_cxr], 1)).sigmoid()
         # Arithmetic instead of a branch: gate and proposal take part also in a batch without any radiograph.
