@@ -14,7 +14,19 @@ from cardiozoo.errors import OptionError
 from cardiozoo.registry import find
 
 # Parameters of a model that the data module answers; nobody types them.
-LINKED = ("num_classes", "class_names", "task_kind", "ehr_channels", "monitor", "monitor_mode")
+LINKED = (
+    "num_classes",
+    "class_names",
+    "task_kind",
+    "ehr_channels",
+    "ecg_leads",
+    "ecg_samples",
+    "ecg_rate",
+    "target_mean",
+    "target_std",
+    "monitor",
+    "monitor_mode",
+)
 COMPONENTS = ("model", "data")
 COMMANDS = ("fit", "validate", "test", "predict")
 

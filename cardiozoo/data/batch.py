@@ -35,7 +35,9 @@ class Batch(TypedDict, total=False):
     ehr_lengths: Tensor
     cxr: Tensor
     ecg: Tensor
+    ecg_leads: Tensor
     mri: Tensor
+    features: Tensor
     present: dict[str, Tensor]
     target: Tensor
     groups: dict[str, Tensor | list[str]]
@@ -44,7 +46,8 @@ class Batch(TypedDict, total=False):
 class Record(TypedDict, total=False):
     """What ``predict_step`` (and the validation and test steps) of every model return, one entry a sample.
 
-    ``score`` holds probabilities (B, C), ``target`` is (B, C) with NaN where unlabelled (one-hot for ``multiclass``),
+    ``score`` holds probabilities (B, C), or predictions in the units of the target for ``regression``; ``target`` is
+    (B, C) with NaN where unlabelled (one-hot for ``multiclass``). Both have no column when ``unsupervised``.
     ``extra`` holds further columns a model wants in its predictions table: name -> (B,) or (B, C).
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-TaskKind = Literal["binary", "multilabel", "multiclass", "regression"]
+TaskKind = Literal["binary", "multilabel", "multiclass", "regression", "unsupervised"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class Task:
 
     Attributes:
         name: Short name, as typed on the command line (``phenotyping``).
-        kind: ``binary`` and ``multilabel`` are scored by independent sigmoids, ``multiclass`` by a softmax.
-        classes: One name a column of the target, in order.
+        kind: ``binary`` and ``multilabel`` are scored by independent sigmoids, ``multiclass`` by a softmax;
+            ``regression`` predicts the columns in their own units, ``unsupervised`` has no target.
+        classes: One name a column of the target, in order; none for ``unsupervised``.
         monitor: The logged metric that selects a model (``val/auroc``).
         mode: Whether the monitored metric is better when larger (``max``) or smaller (``min``).
     """

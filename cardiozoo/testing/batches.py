@@ -58,6 +58,11 @@ def make_batch(
             lengths[0] = steps
             batch["ehr_lengths"] = lengths
             values = torch.where(step_mask(lengths, steps)[..., None], values, 0)
+        if modality == "ecg":
+            leads = torch.rand(size, shapes["ecg"][0], generator=generator) < 0.8
+            leads[0], leads[:, 1] = True, True
+            batch["ecg_leads"] = leads & mask[:, None]
+            values = torch.where(leads[..., None], values, 0)
         batch[modality] = torch.where(mask.view(-1, *[1] * (values.dim() - 1)), values, 0)
         batch["present"][modality] = mask
     return batch  # type: ignore[return-value]
@@ -102,7 +107,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
 
 
 def spoil_masked(batch: Batch, filler: float = float("nan")) -> Batch:
-    """A copy whose masked entries (absent rows, padded steps) hold ``filler``."""
+    """A copy whose masked entries (absent rows, padded steps, absent leads) hold ``filler``."""
     spoiled: dict[str, Any] = dict(batch)
     for modality, mask in batch["present"].items():
         values: Tensor = spoiled[modality]
@@ -110,4 +115,6 @@ def spoil_masked(batch: Batch, filler: float = float("nan")) -> Batch:
     if "ehr" in spoiled:
         valid = step_mask(batch["ehr_lengths"], spoiled["ehr"].shape[1])
         spoiled["ehr"] = torch.where(valid[..., None], spoiled["ehr"], filler)
+    if "ecg_leads" in spoiled:
+        spoiled["ecg"] = torch.where(batch["ecg_leads"][..., None], spoiled["ecg"], filler)
     return spoiled  # type: ignore[return-value]
