@@ -16,7 +16,7 @@ ALLOWED = {
     "errors": set(),
     "registry": {"cards"},
     "cards": {"registry"},
-    "functional": set(),
+    "functional": {"functional"},
     "data": {"data", "registry"},
     "nn": {"nn", "functional", "data.batch", "data.tasks"},
     "models": {"models", "nn", "functional", "data.batch", "data.tasks"},
