@@ -47,3 +47,26 @@ class CheckpointError(CardiozooError):
 
 class PredictionsError(CardiozooError):
     """A predictions table that does not follow the format."""
+
+
+class RecordError(CardiozooError):
+    """One recording that cannot be used: whoever reads many leaves it out, counts it by ``reason`` and goes on.
+
+    Args:
+        came: See :class:`CardiozooError`.
+        accepted: See :class:`CardiozooError`.
+        next_step: See :class:`CardiozooError`.
+        reason: A few words without names, paths or identifiers, so that equal failures have equal reasons.
+    """
+
+    def __init__(self, came: str, accepted: str = "", next_step: str = "", *, reason: str) -> None:
+        super().__init__(came, accepted, next_step)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # worker processes send errors as pickles, and those know positional arguments only
+        return _record_error, (self.came, self.accepted, self.next_step, self.reason)
+
+
+def _record_error(came: str, accepted: str, next_step: str, reason: str) -> RecordError:
+    return RecordError(came, accepted, next_step, reason=reason)
