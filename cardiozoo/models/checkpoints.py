@@ -19,16 +19,20 @@ logger = logging.getLogger(__name__)
 State = dict[str, Tensor]
 
 
-def read_state(path: str | Path) -> State:
-    """The state dict of a Lightning checkpoint, or of a released ``.pth.tar`` file, read without running its code.
+def read_state(path: str | Path, nested: str = "state_dict") -> State:
+    """The state dict of a Lightning checkpoint, or of a released file, read without running its code.
 
     Released files keep their best score as a numpy scalar, so exactly those types are allowed besides tensors.
+
+    Args:
+        path: The file.
+        nested: Key under which the file keeps the state dict, unless it is one itself; fastai calls it ``model``.
 
     Raises:
         CheckpointError: No such file, not a checkpoint, or one that holds more than tensors and plain values.
     """
     path = Path(path)
-    accepted = "A .ckpt written by `cardiozoo fit`, or an official MedFuse .pth.tar."
+    accepted = "A .ckpt written by `cardiozoo fit`, or a released file of weights (a state dict)."
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.", accepted, "Check the path.")
     with path.open("rb") as file:
@@ -45,7 +49,7 @@ def read_state(path: str | Path) -> State:
         raise CheckpointError(
             f"{path} cannot be read as weights: {reason}", accepted, "Write or fetch it anew."
         ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    state = content.get(nested, content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict.", accepted, "Check that it is the right file.")
     return dict(state)

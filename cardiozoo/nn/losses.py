@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cardiozoo.data.tasks import TaskKind
+from cardiozoo.functional import binary_focal_loss, logcosh_loss
 from cardiozoo.nn.distributed import sum_over_processes, world_size
+
+ClassLoss = Literal["cross_entropy", "focal"]
+RegressionLoss = Literal["mse", "smooth_l1", "rmse", "logcosh"]
+Loss = Literal["cross_entropy", "focal", "mse", "smooth_l1", "rmse", "logcosh"]
+
+#: Added under the root of ``rmse``; keeps its gradient finite where all predictions are right.
+ROOT_EPS = 1e-6
+
+
+def losses_for(kind: TaskKind) -> tuple[str, ...]:
+    """Names of the losses that suit a kind of task."""
+    return get_args(RegressionLoss) if kind == "regression" else get_args(ClassLoss)
 
 
 class LossTerm(NamedTuple):
@@ -19,49 +32,103 @@ class LossTerm(NamedTuple):
         values: One loss an entry, any shape; may hold anything where the mask is False.
         mask: Bool of the same shape, True = counts.
         weight: Factor of the mean in the total loss.
+        root: Take the square root of the mean, as a root mean squared error does.
     """
 
     values: Tensor
     mask: Tensor
     weight: float = 1.0
+    root: bool = False
 
     def total(self) -> Tensor:
         """Sum over the entries that count."""
         return torch.where(self.mask, self.values, 0).sum()
 
 
-def prediction_term(logits: Tensor, target: Tensor, kind: TaskKind, present: Tensor | None = None) -> LossTerm:
-    """Cross-entropy of the labelled entries.
+def prediction_term(
+    logits: Tensor,
+    target: Tensor,
+    kind: TaskKind,
+    present: Tensor | None = None,
+    loss: Loss = "cross_entropy",
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+) -> LossTerm:
+    """Loss of the labelled entries.
 
     Args:
-        logits: (B, C).
-        target: ``binary``, ``multilabel``: (B, C) with NaN = unlabelled; ``multiclass``: int (B,) with -1 = unlabelled.
-        kind: Independent sigmoids, or a softmax for ``multiclass``.
+        logits: (B, C); for ``regression`` the predictions, in the units of ``target``.
+        target: ``binary``, ``multilabel``, ``regression``: (B, C) with NaN = unlabelled; ``multiclass``: int (B,) with
+            -1 = unlabelled.
+        kind: Independent sigmoids, a softmax for ``multiclass``, or plain numbers for ``regression``.
         present: Bool (B,), rows that count; their logits alone have to be finite.
+        loss: ``cross_entropy`` or ``focal``; for ``regression`` one of ``mse``, ``smooth_l1``, ``rmse``, ``logcosh``.
+        alpha: Weight of the positive label in the focal loss of sigmoids, 1 - alpha that of the negative one; none if
+            None. Classes of a softmax have no such weight.
+        gamma: Exponent of the focal loss.
 
     Returns:
         Values and mask (B, C), or (B,) for ``multiclass``.
+
+    Raises:
+        ValueError: A loss that does not suit the kind of task.
     """
+    if loss not in losses_for(kind):
+        raise ValueError(f"loss is {loss!r}; expected one of {', '.join(losses_for(kind))} for a {kind} task")
     logits = logits if logits.dtype == torch.float64 else logits.float()
     if present is not None:
         logits = torch.where(present[:, None], logits, 0)
     if kind == "multiclass":
         mask = target >= 0
-        values = F.cross_entropy(logits, target.clamp_min(0), reduction="none")
+        values = _softmax_losses(logits, target.clamp_min(0), loss, gamma)
         return LossTerm(values, mask if present is None else mask & present)
     mask = ~target.isnan()
-    values = F.binary_cross_entropy_with_logits(logits, torch.where(mask, target, 0).to(logits.dtype), reduction="none")
-    return LossTerm(values, mask if present is None else mask & present[:, None])
+    target = torch.where(mask, target, 0).to(logits.dtype)
+    if kind == "regression":
+        values = _errors(logits, target, loss)
+    elif loss == "focal":
+        values = binary_focal_loss(logits, target, alpha, gamma, "none")
+    else:
+        values = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return LossTerm(values, mask if present is None else mask & present[:, None], root=loss == "rmse")
+
+
+def _softmax_losses(logits: Tensor, target: Tensor, loss: Loss, gamma: float) -> Tensor:
+    if loss == "cross_entropy":
+        return F.cross_entropy(logits, target, reduction="none")
+    log_p = logits.log_softmax(-1)
+    # 1 - p of the true class is the sum over the others: no difference of nearly equal numbers, and with it in log
+    # space no 0^gamma, whose derivative is infinite for gamma < 1.
+    is_true = F.one_hot(target, logits.shape[-1]).bool()
+    log_wrong = log_p.masked_fill(is_true, -torch.inf).logsumexp(-1)
+    log_true = log_p.gather(-1, target[:, None]).squeeze(-1)
+    return -torch.exp(gamma * log_wrong) * log_true
+
+
+def _errors(prediction: Tensor, target: Tensor, loss: Loss) -> Tensor:
+    match loss:
+        case "smooth_l1":
+            return F.smooth_l1_loss(prediction, target, reduction="none")
+        case "logcosh":
+            return logcosh_loss(prediction, target, "none")
+    return F.mse_loss(prediction, target, reduction="none")
 
 
 def combine(terms: dict[str, LossTerm]) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the terms' means over all processes, and each mean by itself (without gradient).
 
     The counts of all terms travel in one collective. As with ``global_mean``, averaging the gradients over the
-    processes gives the gradient of the mean over all entries.
+    processes gives the gradient of the mean over all entries; of its root where a term asks for one.
     """
     counts = sum_over_processes(torch.stack([term.mask.sum() for term in terms.values()]))
     scale = world_size() / counts.clamp_min(1)
     means = {name: term.total() * scale[i] for i, (name, term) in enumerate(terms.items())}
+    roots = [name for name, term in terms.items() if term.root]
+    if roots:
+        # The derivative of the root needs the mean over all processes, not this process's share of it.
+        everywhere = sum_over_processes(torch.stack([means[name] for name in roots])) / world_size()
+        for name, mean in zip(roots, everywhere, strict=True):
+            root = (mean + ROOT_EPS).sqrt()
+            means[name] = root + (means[name] - mean) / (2 * root)
     total = torch.stack([term.weight * means[name] for name, term in terms.items()]).sum()
     return total, {name: mean.detach() for name, mean in means.items()}

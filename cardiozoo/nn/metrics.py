@@ -1,4 +1,4 @@
-"""Ranking metrics that say what they could not compute."""
+"""Metrics of rankings and of errors that say what they could not compute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
-from cardiozoo.nn.losses import LossTerm
+from cardiozoo.data.tasks import TaskKind
+from cardiozoo.nn.losses import ROOT_EPS, LossTerm
 
 
 class MacroRanking(Metric):
@@ -50,6 +51,44 @@ class MacroRanking(Metric):
         }
 
 
+class Errors(Metric):
+    """RMSE, MAE and R2 of predictions in the units of their targets, as means over the columns.
+
+    NaN in prediction or target leaves out that entry. R2 compares with the mean of the labelled targets; it is
+    undefined for a column with fewer than two of them or without any spread, which is left out of the mean and counted.
+    """
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("predictions", default=[], dist_reduce_fx="cat")
+        self.add_state("targets", default=[], dist_reduce_fx="cat")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Predictions and targets (NaN = unlabelled), both (B, C)."""
+        self.predictions.append(prediction.detach().float())
+        self.targets.append(target.detach().float())
+
+    def compute(self) -> dict[str, Tensor]:
+        """``rmse``, ``mae``, ``r2`` and the number of ``undefined_columns``, of which R2 is not defined."""
+        predictions, targets = dim_zero_cat(self.predictions), dim_zero_cat(self.targets)
+        found: dict[str, list[Tensor]] = {"rmse": [], "mae": [], "r2": []}
+        for prediction, target in zip(predictions.T, targets.T, strict=True):
+            usable = ~(prediction.isnan() | target.isnan())
+            # Column by column in full: sums of squares kept from batch to batch would cancel.
+            prediction, target = prediction[usable].double().cpu(), target[usable].double().cpu()
+            if len(target) == 0:
+                continue
+            error, spread = prediction - target, target - target.mean()
+            found["rmse"].append(error.square().mean().sqrt())
+            found["mae"].append(error.abs().mean())
+            if spread.any():
+                found["r2"].append(1 - error.square().sum() / spread.square().sum())
+        means = {name: torch.stack(v).mean().float() if v else torch.tensor(torch.nan) for name, v in found.items()}
+        return {**means, "undefined_columns": torch.tensor(float(predictions.shape[1] - len(found["r2"])))}
+
+
 class MaskedMean(Metric):
     """Mean over the entries that count, in all batches and processes together; NaN without any."""
 
@@ -71,37 +110,51 @@ class MaskedMean(Metric):
 
 
 class EpochMeters(nn.Module):
-    """Loss and ranking metrics of one pass over a split, summed over all samples of all processes.
+    """Loss and metrics of one pass over a split, summed over all samples of all processes.
 
     The loss is the weighted sum of the terms' means over the whole split, not a mean of batch means: with masked
     entries the two differ. Nothing is exchanged before ``compute``, so processes may differ in their number of batches.
+
+    Args:
+        kind: ``regression`` is judged by ``Errors``, ``unsupervised`` by its loss alone, anything else by
+            ``MacroRanking``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: TaskKind = "multilabel") -> None:
         super().__init__()
         self.terms = nn.ModuleDict()
         self.weights: dict[str, float] = {}
-        self.ranking = MacroRanking()
+        self.roots: set[str] = set()
+        self.ranking = MacroRanking() if kind not in ("regression", "unsupervised") else None
+        self.errors = Errors() if kind == "regression" else None
 
     def update(self, terms: dict[str, LossTerm], score: Tensor, target: Tensor) -> None:
         """Add a batch: loss terms by name, scores and targets (B, C)."""
         for name, term in terms.items():
             if name not in self.terms:
-                self.terms[name] = MaskedMean().to(score.device)
+                self.terms[name] = MaskedMean().to(term.values.device)
             self.terms[name].update(term)
             self.weights[name] = term.weight
-        self.ranking.update(score, target)
+            if term.root:
+                self.roots.add(name)
+        for metric in self._metrics():
+            metric.update(score, target)
 
     def compute(self) -> dict[str, Tensor]:
-        """``loss``, each ``loss_<term>`` where there are several, and the metrics of ``MacroRanking``."""
+        """``loss``, each ``loss_<term>`` where there are several, and the metrics of the task."""
         # A term without a single entry in the split (no pair of modalities, say) is 0 / 0: undefined by itself, nothing
         # in the sum.
         means = {name: meter.compute() for name, meter in self.terms.items()}
+        means = {name: (m + ROOT_EPS).sqrt() if name in self.roots else m for name, m in means.items()}
         total = torch.stack([self.weights[name] * mean.nan_to_num(0.0) for name, mean in means.items()]).sum()
         several = {f"loss_{name}": mean for name, mean in means.items()} if len(means) > 1 else {}
-        return {"loss": total, **several, **self.ranking.compute()}
+        judged = {name: value for metric in self._metrics() for name, value in metric.compute().items()}
+        return {"loss": total, **several, **judged}
 
     def reset(self) -> None:
         """Forget the pass."""
-        for meter in (*self.terms.values(), self.ranking):
+        for meter in (*self.terms.values(), *self._metrics()):
             meter.reset()
+
+    def _metrics(self) -> list[Metric]:
+        return [metric for metric in (self.ranking, self.errors) if metric is not None]
