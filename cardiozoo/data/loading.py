@@ -167,3 +167,8 @@ class BatchLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on at a saved position with the next iteration."""
         self._epoch, self._handed_out, self._go_on = int(state["epoch"]), int(state["batches"]), True
+
+
+def steps_under_limit(limit: float | int, steps: int) -> int:
+    """Steps of an epoch under Lightning's limit: a number of batches, or a share of them."""
+    return min(limit, steps) if isinstance(limit, int) else int(steps * limit)

@@ -13,7 +13,7 @@ import polars as pl
 from cardiozoo.data.cohort_summary import never_observed, processing, summarise
 from cardiozoo.data.cxr_transforms import Augment, Crop, ImageOptions
 from cardiozoo.data.icd import PHENOTYPE_TYPES, PHENOTYPES
-from cardiozoo.data.loading import BatchLoader, epoch_rng
+from cardiozoo.data.loading import BatchLoader, epoch_rng, steps_under_limit
 from cardiozoo.data.mimic_cxr_ehr_dataset import (
     BatchOptions,
     MimicDataset,
@@ -244,7 +244,7 @@ class MimicCxrEhr(L.LightningDataModule):
         limit = None
         if trainer is not None:
             steps = len(self._loader(dataset, order, training=True))
-            limit = _limit(trainer.overfit_batches or trainer.limit_train_batches, steps)
+            limit = steps_under_limit(trainer.overfit_batches or trainer.limit_train_batches, steps)
         return self._loader(dataset, order, training=True, steps_per_epoch=limit)
 
     def val_dataloader(self) -> BatchLoader:
@@ -391,8 +391,3 @@ class MimicCxrEhr(L.LightningDataModule):
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             steps_per_epoch=steps_per_epoch,
         )
-
-
-def _limit(limit: float | int, steps: int) -> int:
-    """Steps of an epoch under Lightning's limit: a number of batches, or a share of them."""
-    return min(limit, steps) if isinstance(limit, int) else int(steps * limit)

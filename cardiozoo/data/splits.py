@@ -7,6 +7,7 @@ changes, when other options choose other stays, and for both modalities and all 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,17 +21,19 @@ _FILE_NAMES = {"train": "train", "val": "val", "validate": "val", "validation": 
 
 
 def unit_hash(numbers: np.ndarray, seed: int, purpose: str) -> np.ndarray:
-    """A pseudo-random number in [0, 1) for each integer, from BLAKE2b of (purpose, seed, number).
+    """A pseudo-random number in [0, 1) for each integer or name, from BLAKE2b of (purpose, seed, number).
 
     Args:
-        numbers: (N,) integers, for instance subject_id.
+        numbers: (N,) integers, for instance subject_id, or strings.
         seed: Another seed gives an independent draw.
         purpose: Another purpose gives an independent draw.
 
     Returns:
         float64 (N,).
     """
-    unique, inverse = np.unique(np.asarray(numbers, dtype=np.int64), return_inverse=True)
+    numbers = np.asarray(numbers)
+    names = numbers.astype(str) if numbers.dtype.kind in "UO" else numbers.astype(np.int64)
+    unique, inverse = np.unique(names, return_inverse=True)
     digests = b"".join(
         hashlib.blake2b(f"{purpose}/{seed}/{number}".encode(), digest_size=8).digest() for number in unique.tolist()
     )
@@ -132,6 +135,88 @@ def assign_folds(subject_ids: np.ndarray, folds: int, fold: int, seed: int = 0) 
     mine = np.floor(unit_hash(subject_ids, seed, "fold") * folds).astype(np.int64) == fold
     validation = unit_hash(subject_ids, seed, "fold-validation") < 0.1
     return np.where(mine, "test", np.where(validation, "val", "train"))
+
+
+def patient_folds(strata: np.ndarray, patient: np.ndarray, folds: int, seed: int = 42) -> np.ndarray:
+    """The fold of each sample: shuffled folds over patients with like shares of each stratum.
+
+    Args:
+        strata: int (N,), for instance the class of each sample.
+        patient: int (N,); the samples of one patient share a fold.
+        folds: Number of folds.
+        seed: Seed of the shuffle.
+
+    Returns:
+        int64 (N,), 0 ... folds - 1.
+
+    Raises:
+        OptionError: There are fewer patients than folds, or no stratum has as many samples as there are folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    patients = len(np.unique(patient))
+    largest = int(np.unique(strata, return_counts=True)[1].max()) if len(strata) else 0
+    if patients < folds or largest < folds:
+        raise OptionError(
+            f"folds is {folds} and there are {patients} patients, at most {largest} samples of a class.",
+            "At least as many of both as folds.",
+            "Use fewer folds, or a larger store.",
+        )
+    fold = np.empty(len(strata), dtype=np.int64)
+    with warnings.catch_warnings():
+        # a class smaller than the number of folds: who calls decides whether that is an error
+        warnings.filterwarnings("ignore", message="The least populated class in y", category=UserWarning)
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        for number, (_, held_out) in enumerate(splitter.split(np.zeros(len(strata)), strata, patient)):
+            fold[held_out] = number
+    return fold
+
+
+def patient_strata(strata: np.ndarray, patient: np.ndarray) -> np.ndarray:
+    """One stratum a patient, the highest of their samples' (a patient with one positive record is positive).
+
+    Args:
+        strata: int (N,).
+        patient: int (N,), 0 ... P - 1.
+
+    Returns:
+        int64 (P,).
+    """
+    highest = np.full(int(patient.max()) + 1 if len(patient) else 0, np.iinfo(np.int64).min)
+    np.maximum.at(highest, patient, strata)
+    return highest
+
+
+def nested_order(names: np.ndarray, strata: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """An order of patients whose every beginning has, as near as can be, the shares of the strata of all.
+
+    A longer beginning holds every shorter one, so a curve over the number of training patients adds patients and swaps
+    none.
+
+    Args:
+        names: (P,) names or numbers of patients.
+        strata: int (P,).
+        seed: Seed of the hash.
+        purpose: As in `unit_hash`.
+
+    Returns:
+        int64 (P,): positions in `names`.
+    """
+    draw = unit_hash(names, seed, purpose)
+    place = np.empty(len(draw))
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        # the patients of a stratum lie evenly over [0, 1), in the order of their hash
+        place[rows[np.argsort(draw[rows], kind="stable")]] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return np.lexsort((draw, place))
+
+
+def stratified_share(names: np.ndarray, strata: np.ndarray, share: float, seed: int, purpose: str) -> np.ndarray:
+    """Which patients form a part of size `share` (rounded, at least one patient) with the strata of all: bool (P,)."""
+    chosen = np.zeros(len(names), dtype=bool)
+    order = nested_order(names, strata, seed, purpose)
+    chosen[order[: max(1, round(share * len(names)))]] = True
+    return chosen
 
 
 def check_folds(folds: int, fold: int) -> None:

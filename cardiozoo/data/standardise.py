@@ -172,7 +172,13 @@ def read_cache(path: Path, key: dict[str, Any]) -> Normalizer | None:
         return None
 
 
-def write_cache(path: Path, key: dict[str, Any], normalizer: Normalizer) -> None:
+class AsJson(Protocol):
+    """Statistics that can be kept."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def write_cache(path: Path, key: dict[str, Any], normalizer: AsJson) -> None:
     """Keep a normaliser; a store that cannot be written to simply keeps none."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):

@@ -1,0 +1,255 @@
+"""What is done to ECG samples between the store and a batch: gaps, filters, rate, scale; on a whole block of leads.
+
+Nothing of this is kept in the store, so each recipe chooses its own. The order is that of the functions below: ADC
+units to mV, gaps closed, high-pass, powerline, resampling, standardisation, clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage, signal
+
+from cardiozoo.data.ecg import MISSING
+
+Standardise = Literal["lead", "train", "train_lead", "none"]
+
+HIGHPASS_ORDER = 5
+# the rate below which the published recipe smooths over two samples only
+_SMOOTHED_RATE = 100
+
+
+@dataclass(frozen=True)
+class SignalOptions:
+    """How stored samples become the values that a model sees.
+
+    Attributes:
+        stored_rate: Samples per second in the store.
+        rate: Samples per second in a batch, at most `stored_rate`.
+        highpass: Cut-off in Hz, None for no filter.
+        powerline: Mains frequency in Hz whose period is averaged over, None for no smoothing.
+        standardise: lead (mean and sample sd of each lead of each record), train or train_lead (one mean and sd of the
+            training split, or one a lead), none (mV).
+        clip: Limit of the absolute value after standardisation, None for none.
+    """
+
+    stored_rate: float
+    rate: float
+    highpass: float | None = None
+    powerline: float | None = None
+    standardise: Standardise = "lead"
+    clip: float | None = None
+
+    @property
+    def ratio(self) -> Fraction:
+        """`rate` over `stored_rate`, as small whole numbers."""
+        return (Fraction(self.rate) / Fraction(self.stored_rate)).limit_denominator(10_000)
+
+    def samples(self, stored: int) -> int:
+        """Samples that `stored` samples of the store become."""
+        return -(-stored * self.ratio.numerator // self.ratio.denominator)
+
+
+def to_millivolt(raw: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """ADC units as mV: int16 (B, L, S) over gain (B, L) in units per mV -> float32 (B, L, S)."""
+    millivolt = raw.astype(np.float32)
+    millivolt /= gain[..., None]
+    return millivolt
+
+
+def close_gaps(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Close gaps in place: a straight line within a lead, its first and last value held at the ends.
+
+    Args:
+        values: float (R, S), one lead a row.
+        missing: bool (R, S).
+
+    Returns:
+        bool (R,): False for rows without any value, which become 0.
+    """
+    found = np.ones(len(values), dtype=bool)
+    position = np.arange(values.shape[-1])
+    for row in np.flatnonzero(missing.any(axis=-1)).tolist():
+        gap = missing[row]
+        known = position[~gap]
+        found[row] = len(known) > 0
+        values[row, gap] = np.interp(position[gap], known, values[row, known]) if len(known) else 0.0
+    return found
+
+
+def high_pass(values: np.ndarray, rate: float, cutoff: float = 0.5) -> np.ndarray:
+    """Butterworth high-pass of order 5, run forwards and backwards: no shift in time, twice the attenuation.
+
+    The filter of neurokit2's default cleaning (Makowski et al., 2021), over all rows at once.
+
+    Args:
+        values: (..., S), any unit.
+        rate: Samples per second.
+        cutoff: Hz.
+
+    Returns:
+        float64 (..., S).
+    """
+    sections = signal.butter(HIGHPASS_ORDER, cutoff, btype="highpass", output="sos", fs=rate)
+    # what sosfiltfilt pads by itself, or all that a short record has
+    zeros = min(int((sections[:, 2] == 0).sum()), int((sections[:, 5] == 0).sum()))
+    padding = 3 * (2 * len(sections) + 1 - zeros)
+    return signal.sosfiltfilt(sections, values, axis=-1, padlen=min(padding, values.shape[-1] - 1))
+
+
+def smooth_powerline(values: np.ndarray, rate: float, mains: float = 50.0) -> np.ndarray:
+    """Moving average over one period of the mains, run forwards and backwards.
+
+    The smoothing of neurokit2's default cleaning, whose period is a whole number of samples (8 for mains of 60 Hz at
+    500 Hz) and two below 100 Hz. Both runs together are one triangular window over the signal, which is continued at
+    its ends by its point reflection.
+
+    Args:
+        values: (..., S), any unit.
+        rate: Samples per second.
+        mains: Hz.
+
+    Returns:
+        (..., S), of the floating type of `values`.
+    """
+    width = int(rate / mains) if rate >= _SMOOTHED_RATE else 2
+    if width < 2:
+        return values
+    padding = min(3 * width, values.shape[-1] - 1)
+    longer = _reflect(values, padding)
+    # an even window lies half a sample off; the second run, the other way, puts it back
+    shift = -1 if width % 2 == 0 else 0
+    once = ndimage.uniform_filter1d(longer, width, axis=-1, mode="nearest")
+    twice = ndimage.uniform_filter1d(once, width, axis=-1, mode="nearest", origin=shift)
+    return twice[..., padding : padding + values.shape[-1]]
+
+
+def _reflect(values: np.ndarray, padding: int) -> np.ndarray:
+    """Continue (..., S) on both sides by its point reflection at its first and last value."""
+    before = 2 * values[..., :1] - values[..., padding:0:-1]
+    after = 2 * values[..., -1:] - values[..., -2 : -padding - 2 : -1]
+    return np.concatenate([before, values, after], axis=-1)
+
+
+def resample(values: np.ndarray, ratio: Fraction) -> np.ndarray:
+    """Change the rate by `ratio` with a linear-phase anti-aliasing filter (polyphase); ends are continued as a line.
+
+    Args:
+        values: (..., S).
+        ratio: New rate over old rate.
+
+    Returns:
+        (..., ceil(S * ratio)).
+    """
+    if ratio == 1:
+        return values
+    return signal.resample_poly(values, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+
+
+def standardise_leads(values: np.ndarray) -> np.ndarray:
+    """Subtract the mean of each row and divide by its sample sd, in place; rows of one value become 0.
+
+    Args:
+        values: float32 (..., S).
+
+    Returns:
+        bool (...): False for rows of one value.
+    """
+    varies = values.max(axis=-1) > values.min(axis=-1)
+    values -= values.mean(axis=-1, keepdims=True)
+    squares = np.einsum("...t,...t->...", values, values)
+    sd = np.sqrt(squares / max(values.shape[-1] - 1, 1))
+    varies &= sd > 0
+    values *= np.where(varies, 1.0 / np.where(varies, sd, 1.0), 0.0).astype(np.float32)[..., None]
+    return varies
+
+
+def clean(values: np.ndarray, options: SignalOptions) -> np.ndarray:
+    """Filters and resampling of whole records without gaps: float32 (..., S) in mV -> float32 (..., S') in mV."""
+    if options.highpass is not None:
+        values = high_pass(values, options.stored_rate, options.highpass)
+    if options.powerline is not None:
+        values = smooth_powerline(values, options.stored_rate, options.powerline)
+    return resample(values, options.ratio).astype(np.float32, copy=False)
+
+
+def transform(
+    raw: np.ndarray,
+    gain: np.ndarray,
+    usable: np.ndarray,
+    lengths: np.ndarray,
+    options: SignalOptions,
+    mean: np.ndarray | None = None,
+    sd: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Everything from stored samples to what a model sees, except for the choice of a window.
+
+    Args:
+        raw: int16 (B, L, S), `MISSING` where there is no sample.
+        gain: float32 (B, L), ADC units per mV.
+        usable: bool (B, L), leads that may be shown.
+        lengths: int (B,), valid samples of each record; what follows is padding.
+        options: What to do.
+        mean: float32 (L,) of the training split in mV; needed for train and train_lead.
+        sd: float32 (L,), likewise.
+
+    Returns:
+        values float32 (B, L, S'), 0 in leads that are not usable and in the padding; usable bool (B, L), without the
+        leads that turned out to have no value, or one only; lengths int (B,) after resampling.
+    """
+    stored = raw.shape[-1]
+    values, usable = to_millivolt(raw, np.where(gain > 0, gain, 1.0).astype(np.float32, copy=False)), usable.copy()
+    gaps = raw.min(axis=-1) == MISSING
+    out_lengths = np.array([options.samples(int(n)) for n in lengths], dtype=np.int64)
+    if (lengths == stored).all():
+        values, usable = _transform_alike(values, raw, gaps, usable, options, mean, sd)
+    else:
+        padded = np.zeros((*raw.shape[:2], options.samples(stored)), dtype=np.float32)
+        for length in np.unique(lengths).tolist():
+            rows = np.flatnonzero(lengths == length)
+            part, shown = _transform_alike(
+                values[rows, :, :length], raw[rows, :, :length], gaps[rows], usable[rows], options, mean, sd
+            )
+            padded[rows, :, : part.shape[-1]], usable[rows] = part, shown
+        values = padded
+    if not usable.all():
+        values[~usable] = 0.0
+    return values, usable, out_lengths
+
+
+def _transform_alike(
+    values: np.ndarray,
+    raw: np.ndarray,
+    gaps: np.ndarray,
+    usable: np.ndarray,
+    options: SignalOptions,
+    mean: np.ndarray | None,
+    sd: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`transform` of records that have the same number of samples and no padding."""
+    if gaps.any():
+        with_gaps = values[gaps]
+        usable = usable.copy()
+        usable[gaps] &= close_gaps(with_gaps, raw[gaps] == MISSING)
+        values[gaps] = with_gaps
+    constant = values.max(axis=-1) == values.min(axis=-1) if options.standardise == "lead" else None
+    values = clean(values, options)
+    if options.standardise == "lead":
+        usable = usable & ~constant & standardise_leads(values)
+    elif options.standardise != "none":
+        assert mean is not None and sd is not None
+        values -= mean[:, None]
+        values /= sd[:, None]
+    if options.clip is not None:
+        np.clip(values, -options.clip, options.clip, out=values)
+    return values, usable
+
+
+@lru_cache(maxsize=8)
+def anti_aliasing_length(ratio: Fraction) -> int:
+    """Taps of the filter that `resample` uses, for the account of a run."""
+    return 1 if ratio == 1 else 20 * max(ratio.numerator, ratio.denominator) + 1
