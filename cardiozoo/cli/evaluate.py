@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Judge the predictions of a run, or a table that any framework wrote: AUROC and AUPRC, macro and per class, with
-bootstrap intervals over patients; paired and partial rows, subgroups and gaps, calibration, one HTML report.
+Judge the predictions of a run, or a table that any framework wrote: AUROC and AUPRC, decisions at 0.5 (accuracy, MCC,
+F1), macro and per class, with bootstrap intervals over patients; paired and partial rows, subgroups and gaps,
+calibration, one HTML report. Of a regression: RMSE, MAE, R2, Pearson's r and agreement. Of a run without targets: the
+mean of every extra/<name> column.
 
 A predictions table (.parquet or .csv) has the columns id, split, target/<class> (0, 1 or empty), score/<class> (0 to 1)
 and, if you have them, patient, group/<name> and present/<modality>.
@@ -42,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
         help="default ([18,35) [35,50) [50,75) [75,inf)), medfuse ([18,40) [40,60) [60,80) [80,inf)), "
         "or rising limits: 18,40,65,inf",
     )
+    add(
+        "--kind",
+        choices=["classification", "regression", "unsupervised"],
+        help="of a table that no run stands beside (default: unsupervised if it has neither targets nor scores, "
+        "else classification)",
+    )
     add("--bins", type=int, default=10, metavar="N", help="bins of the calibration error (default: 10)")
     add(
         "--against",
@@ -68,6 +76,7 @@ def run(argv: Sequence[str]) -> int:
         "subsets": tuple(options.subset),
         "age_bands": _age_bands(options.age_bands),
         "bins": options.bins,
+        "kind": options.kind,
     }
     return _compare(options, settings) if options.against else _evaluate(options, settings)
 

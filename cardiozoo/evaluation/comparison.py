@@ -16,12 +16,14 @@ import polars as pl
 
 from cardiozoo.errors import PredictionsError
 from cardiozoo.evaluation import tables
-from cardiozoo.evaluation.areas import Areas, areas_by_region
+from cardiozoo.evaluation.areas import Areas
 from cardiozoo.evaluation.bootstrap import Interval, PatientDraws
-from cardiozoo.evaluation.evaluate import Settings, progress_bar
-from cardiozoo.evaluation.metrics import METRICS, mean_of_defined
-from cardiozoo.evaluation.predictions import Predictions, read_predictions
+from cardiozoo.evaluation.evaluate import progress_bar
+from cardiozoo.evaluation.kinds import KINDS
+from cardiozoo.evaluation.metrics import mean_of_defined
+from cardiozoo.evaluation.predictions import CLASSIFICATION, Predictions, read_predictions
 from cardiozoo.evaluation.run import find_predictions, read_run
+from cardiozoo.evaluation.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +39,7 @@ class Comparison:
         table: One row a subset, class (macro first) and metric, see the columns of ``differences``.
         notes: What was left out.
         synthetic: Whether the data came from a simulator; None if nobody says.
+        kind: Of both tables.
     """
 
     name_a: str
@@ -45,6 +48,12 @@ class Comparison:
     table: pl.DataFrame
     notes: tuple[str, ...]
     synthetic: bool | None
+    kind: str = CLASSIFICATION
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """How each metric is written."""
+        return KINDS[self.kind].titles
 
     def difference(self, metric: str = "auroc", subset: str = "all", class_name: str = tables.MACRO) -> dict[str, Any]:
         """One row of the table as a dictionary. ``class_name`` may also be a named group, ``macro, chronic``.
@@ -97,21 +106,27 @@ def compare(
     chosen = Settings(**settings)
     paths = [find_predictions(Path(p)) if Path(p).is_dir() else Path(p) for p in (run_a, run_b)]
     facts = [read_run(path.parent) for path in paths]
-    a, b, notes = _align(*(read_predictions(path, split) for path in paths))
+    kinds = [chosen.kind or run.kind for run in facts]
+    a, b, notes = _align(*(read_predictions(path, split, kind) for path, kind in zip(paths, kinds, strict=True)))
     draws = PatientDraws(a.patient, chosen.n_bootstrap, chosen.seed)
     masks = {"all": np.ones(len(a), dtype=bool), "paired": a.paired, "partial": ~a.paired}
     regions = {("subset", s): masks[s] for s in chosen.subsets if s == "all" or a.present}
     with progress_bar(2 * chosen.n_bootstrap, progress) as advance:
-        areas_a, areas_b = (areas_by_region(table, regions, draws, advance) for table in (a, b))
+        areas_a, areas_b = (KINDS[table.kind].judge(table, regions, draws, advance) for table in (a, b))
+    averaged = KINDS[a.kind].averaged
     groups = {tables.MACRO: list(range(len(a.classes)))} if len(a.classes) > 1 else {}
     named = class_groups if class_groups is not None else facts[0].class_groups(a.classes)
     groups |= {f"macro, {g}": [a.classes.index(c) for c in m if c in a.classes] for g, m in named.items()}
     groups |= {name: [c] for c, name in enumerate(a.classes)}
+
+    def of_metric(metric: str) -> dict[str, list[int]]:
+        return {name: c for name, c in groups.items() if metric in averaged or len(c) == 1}
+
     rows = [
         row
         for region in regions
-        for metric in METRICS
-        for row in _differences(region[1], metric, groups, areas_a[region], areas_b[region], chosen.level)
+        for metric in KINDS[a.kind].titles
+        for row in _differences(region[1], metric, of_metric(metric), areas_a[region], areas_b[region], chosen.level)
     ]
     stated = [f.synthetic for f in facts if f.synthetic is not None]
     synthetic = any(stated) if stated else None
@@ -120,7 +135,7 @@ def compare(
     notes.append(f"{chosen.level:.0%} percentile intervals, {chosen.n_bootstrap:,} paired bootstrap draws of {unit}.")
     notes += ["Synthetic data: these numbers say nothing about patients."] if synthetic else []
     names = [f"{f.model} ({p.parent.name})" if f.facts else p.name for f, p in zip(facts, paths, strict=True)]
-    return Comparison(names[0], names[1], a.classes, table, tuple(notes), synthetic)
+    return Comparison(names[0], names[1], a.classes, table, tuple(notes), synthetic, a.kind)
 
 
 def _differences(
@@ -146,6 +161,12 @@ def _differences(
 def _align(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions, list[str]]:
     """The two tables on the samples and classes of both, in one order."""
     notes = []
+    if a.kind != b.kind:
+        raise PredictionsError(
+            f"{a.source} is a table of {a.kind}, {b.source} one of {b.kind}.",
+            "Two tables of one kind.",
+            "Say which with --kind where nothing beside the tables does.",
+        )
     common, rows_a, rows_b = np.intersect1d(a.id.astype(str), b.id.astype(str), return_indices=True)
     classes = [c for c in a.classes if c in b.classes]
     if not len(common) or not classes:

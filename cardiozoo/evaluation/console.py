@@ -11,7 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cardiozoo.evaluation import tables
+from cardiozoo.evaluation.decisions import TITLES as DECISIONS
+from cardiozoo.evaluation.kinds import KINDS
 from cardiozoo.evaluation.metrics import METRICS, TITLES
+from cardiozoo.evaluation.predictions import CLASSIFICATION
 
 if TYPE_CHECKING:
     from cardiozoo.evaluation.comparison import Comparison
@@ -34,15 +37,43 @@ def with_interval(row: dict[str, float | None], digits: int = 3, value: str = "v
     return f"{middle:.{digits}f} ({low:.{digits}f}, {high:.{digits}f})"
 
 
+def plain(row: dict[str, float | None], value: str = "value") -> str:
+    """As ``with_interval``, with four significant digits: for values that have units."""
+    middle, low, high = row[value], row["low"], row["high"]
+    if middle is None or math.isnan(middle):
+        return "undefined"
+    limits = "(no limits)" if low is None or high is None or math.isnan(low) else f"({low:.4g}, {high:.4g})"
+    return f"{middle:.4g} {limits}"
+
+
 def render(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print macro metrics of each subset (the metric itself for a single class), with what they rest on."""
+    """Print what was measured with intervals, and what it rests on."""
     console = console or Console()
     predictions, settings = evaluation.predictions, evaluation.settings
-    single = len(predictions.classes) == 1
     title = f"{evaluation.run.model} on {evaluation.run.data}" if evaluation.run.facts else predictions.source.name
     task = f", {evaluation.run.task}" if evaluation.run.task else ""
     marker = "SYNTHETIC · " if evaluation.synthetic else ""
     console.print(f"{marker}{title}{task}: {predictions.split} split", style="italic", markup=False, highlight=False)
+    match predictions.kind:
+        case "classification":
+            parts = [_ranking(evaluation), _decisions(evaluation)]
+        case "regression":
+            parts = [_errors(evaluation)]
+        case _:
+            parts = [_means(evaluation)]
+    unit = "patients" if predictions.has_patients else "rows"
+    caption = [f"{settings.level:.0%} percentile intervals, {settings.n_bootstrap:,} bootstrap draws of {unit}."]
+    undefined = _undefined(evaluation) if predictions.kind == CLASSIFICATION else ""
+    caption += [undefined] if undefined else []
+    caption += ["Synthetic data: these numbers say nothing about patients."] if evaluation.synthetic else []
+    for table in parts:
+        console.print(table)
+    _print_lines(console, caption)
+
+
+def _ranking(evaluation: Evaluation) -> Table:
+    """AUROC and AUPRC of each subset: macro, or of the single class."""
+    single = len(evaluation.predictions.classes) == 1
     table = _table()
     table.add_column("subset")
     for metric in METRICS:
@@ -53,13 +84,45 @@ def render(evaluation: Evaluation, console: Console | None = None) -> None:
         rows = [evaluation.value(metric, subset) for metric in METRICS]
         cells = [subset, *(with_interval(row) for row in rows), f"{rows[0]['rows']:,}", f"{rows[0]['patients']:,}"]
         table.add_row(*cells, *([] if single else [f"{rows[0]['classes_defined']}/{rows[0]['classes']}"]))
-    unit = "patients" if predictions.has_patients else "rows"
-    caption = [f"{settings.level:.0%} percentile intervals, {settings.n_bootstrap:,} bootstrap draws of {unit}."]
-    undefined = _undefined(evaluation)
-    caption += [undefined] if undefined else []
-    caption += ["Synthetic data: these numbers say nothing about patients."] if evaluation.synthetic else []
-    console.print(table)
-    _print_lines(console, caption)
+    return table
+
+
+def _decisions(evaluation: Evaluation) -> Table:
+    """Decisions in the first subset: of all classes together, or of the single class."""
+    first = evaluation.tables["subsets"]["subset"][0]
+    rows = [evaluation.decision(metric, first) for metric in DECISIONS]
+    how = "the most probable class" if evaluation.predictions.one_hot else "decided at 0.5"
+    several = len(evaluation.predictions.classes) > 1
+    table = _table()
+    table.add_column(f"{how}, {first} rows")
+    table.add_column(str(rows[0]["class"]) if several else "value", justify="right", no_wrap=True)
+    for metric, row in zip(DECISIONS.values(), rows, strict=True):
+        table.add_row(metric, with_interval(row))
+    return table
+
+
+def _errors(evaluation: Evaluation) -> Table:
+    """Errors and correlations of each target in each subset."""
+    titles = KINDS[evaluation.predictions.kind].titles
+    table = _table()
+    for name, justify in (("subset", "left"), ("target", "left"), ("metric", "left"), ("value", "right")):
+        table.add_column(name, justify=justify, no_wrap=name == "value")
+    table.add_column("rows", justify="right")
+    for row in evaluation.tables["per_class"].iter_rows(named=True):
+        table.add_row(row["subset"], row["class"], titles[row["metric"]], plain(row), f"{row['labelled']:,}")
+    return table
+
+
+def _means(evaluation: Evaluation) -> Table:
+    """Mean of each column of a table without targets, in all rows."""
+    first = evaluation.tables["subsets"]["subset"][0]
+    table = _table()
+    for name in ("column", "mean", "rows"):
+        table.add_column(name, justify="left" if name == "column" else "right", no_wrap=name == "mean")
+    for row in evaluation.tables["metrics"].iter_rows(named=True):
+        if row["subset"] == first:
+            table.add_row(row["metric"], plain(row), f"{row['rows']:,}")
+    return table
 
 
 def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -74,7 +137,7 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
     for row in comparison.table.iter_rows(named=True):
         if row["class"] == tables.MACRO or len(comparison.classes) == 1:
             values = number(row["value_a"]), number(row["value_b"]), with_interval(row, value="difference")
-            table.add_row(row["subset"], TITLES[row["metric"]], *values)
+            table.add_row(row["subset"], comparison.titles[row["metric"]], *values)
     console.print(table)
     _print_lines(console, comparison.notes)
 

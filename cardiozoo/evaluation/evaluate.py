@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,63 +15,14 @@ import polars as pl
 
 from cardiozoo.errors import OptionError
 from cardiozoo.evaluation import tables
-from cardiozoo.evaluation.areas import Advance, Areas, Region, areas_by_region
-from cardiozoo.evaluation.bootstrap import PatientDraws
-from cardiozoo.evaluation.calibration import calibration
+from cardiozoo.evaluation.areas import Advance
+from cardiozoo.evaluation.judging import judge
 from cardiozoo.evaluation.predictions import Predictions, read_predictions
 from cardiozoo.evaluation.run import RunFacts, find_predictions, read_run
-from cardiozoo.evaluation.subgroups import AGE_BANDS, levels_of
+from cardiozoo.evaluation.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-SUBSETS = {
-    "all": "every row, whichever modalities it has (the papers call this set partial)",
-    "paired": "rows with every modality",
-    "partial": "rows with at least one modality missing",
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to judge.
-
-    Attributes:
-        n_bootstrap: Draws of whole patients.
-        seed: Seed of the draws.
-        level: Coverage of the intervals.
-        subsets: Of ``all``, ``paired``, ``partial``.
-        age_bands: ``default`` or ``medfuse``, or the limits of left-closed bands in years.
-        bins: Bins of the calibration error.
-    """
-
-    n_bootstrap: int = 1000
-    seed: int = 0
-    level: float = 0.95
-    subsets: tuple[str, ...] = tuple(SUBSETS)
-    age_bands: str | tuple[float, ...] = "default"
-    bins: int = 10
-
-    def __post_init__(self) -> None:
-        _require(
-            self.n_bootstrap >= 2, "n_bootstrap", self.n_bootstrap, "at least 2 draws; 1000 for limits worth quoting"
-        )
-        _require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
-        _require(0 < self.level < 1, "level", self.level, "a coverage between 0 and 1, such as 0.95")
-        _require(self.bins >= 2, "bins", self.bins, "at least 2 bins")
-        known = bool(self.subsets) and set(self.subsets) <= set(SUBSETS)
-        _require(known, "subsets", list(self.subsets), f"one or more of {', '.join(SUBSETS)}")
-        if isinstance(self.age_bands, str):
-            _require(self.age_bands in AGE_BANDS, "age_bands", self.age_bands, f"{' or '.join(AGE_BANDS)}, or limits")
-        else:
-            rising = len(self.age_bands) > 1 and all(
-                a < b for a, b in zip(self.age_bands, self.age_bands[1:], strict=False)
-            )
-            _require(rising, "age_bands", self.age_bands, "two or more rising limits, such as 18,40,65,inf")
-
-    @property
-    def age_limits(self) -> tuple[float, ...]:
-        return AGE_BANDS[self.age_bands] if isinstance(self.age_bands, str) else tuple(self.age_bands)
 
 
 @dataclass(frozen=True)
@@ -82,8 +33,9 @@ class Evaluation:
         predictions: What was judged.
         run: What its folder says of the run.
         settings: How it was judged.
-        tables: ``metrics``, ``per_class``, ``subsets``, ``subgroups``, ``gaps``, ``calibration``, ``reliability`` and
-            ``undefined``.
+        tables: ``metrics``, ``per_class``, ``subsets``, ``subgroups``, ``gaps`` and ``undefined``; of a classification
+            also ``decisions``, ``calibration`` and ``reliability``, of a regression ``agreement``; no ``per_class`` of
+            a table without targets.
         notes: What a reader of the numbers must know.
         folder: Where the tables and plots are.
         files: All files written.
@@ -120,6 +72,8 @@ class Evaluation:
             parts += ["--level", str(self.settings.level)]
         if self.settings.bins != defaults.bins:
             parts += ["--bins", str(self.settings.bins)]
+        if self.settings.kind:
+            parts += ["--kind", self.settings.kind]
         return shlex.join([*parts, "--split", self.predictions.split])
 
     def value(self, metric: str = "auroc", subset: str = "all", average: str = tables.MACRO) -> dict[str, Any]:
@@ -134,10 +88,23 @@ class Evaluation:
             raise KeyError(f"no {average} {metric} of the subset {subset}")
         return rows.row(0, named=True)
 
+    def decision(self, metric: str = "accuracy", subset: str = "all") -> dict[str, Any]:
+        """One row of the table ``decisions``: all classes together, or the class if there is one.
+
+        Raises:
+            KeyError: No such row.
+        """
+        table = self.tables.get("decisions")
+        rows = None if table is None else table.filter((pl.col("metric") == metric) & (pl.col("subset") == subset))
+        if rows is None or not len(rows):
+            raise KeyError(f"no decision {metric} of the subset {subset}")
+        return rows.row(0, named=True)
+
     def summary(self) -> dict[str, Any]:
         """The metrics with what they rest on, as plain Python for JSON."""
         about = about_of(self.predictions, self.run, self.settings)
-        return about | {"metrics": self.tables["metrics"].to_dicts(), "notes": list(self.notes)}
+        decisions = {"decisions": self.tables["decisions"].to_dicts()} if "decisions" in self.tables else {}
+        return about | {"metrics": self.tables["metrics"].to_dicts()} | decisions | {"notes": list(self.notes)}
 
     def render(self, console: Console | None = None) -> None:
         """Print the metrics with their intervals as a table."""
@@ -166,7 +133,7 @@ def evaluate_run(
         split: Which split of the table; ``test`` if it holds several.
         report: Whether to draw plots and write the report.
         progress: Show a progress bar; by default only in a terminal.
-        **settings: Fields of ``Settings``: n_bootstrap, seed, level, subsets, age_bands, bins.
+        **settings: Fields of ``Settings``: n_bootstrap, seed, level, subsets, age_bands, bins, kind.
 
     Raises:
         PredictionsError: No table, or one that does not follow the format.
@@ -222,9 +189,9 @@ def _evaluate(
     settings: Settings,
 ) -> Evaluation:
     """Tables and plots go into ``folder``, the report to ``page`` if one is asked for."""
-    predictions = read_predictions(table, split)
+    predictions = read_predictions(table, split, _kind(facts, settings))
     with progress_bar(settings.n_bootstrap, progress) as advance:
-        frames, notes = _judge(predictions, facts, settings, advance)
+        frames, notes = judge(predictions, facts, settings, advance)
     folder.mkdir(parents=True, exist_ok=True)
     about = about_of(predictions, facts, settings)
     files = [path for name, frame in frames.items() for path in tables.write_table(frame, name, folder, about)]
@@ -239,57 +206,14 @@ def _evaluate(
     return replace(evaluation, report=page)
 
 
-def _judge(
-    predictions: Predictions, facts: RunFacts, settings: Settings, advance: Advance | None
-) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
-    draws = PatientDraws(predictions.patient, settings.n_bootstrap, settings.seed)
-    masks = {"all": np.ones(len(predictions), dtype=bool), "paired": predictions.paired, "partial": ~predictions.paired}
-    chosen = settings.subsets if predictions.present else tuple(s for s in settings.subsets if s == "all")
-    notes = list(predictions.notes)
-    if not chosen:
+def _kind(facts: RunFacts, settings: Settings) -> str | None:
+    if settings.kind and facts.kind and settings.kind != facts.kind:
         raise OptionError(
-            f"The table has no present/<modality> columns, so there is no subset {' or '.join(settings.subsets)}.",
-            "The subset all, or a table that says which modalities each row has.",
-            "Evaluate with --subset all.",
+            f"--kind {settings.kind} for a run whose run.json says {facts.kind}.",
+            f"--kind {facts.kind}, or none.",
+            "Leave --kind out: it is for tables that no run stands beside.",
         )
-    if not predictions.present:
-        notes.append("The table has no present/<modality> columns: paired and partial rows cannot be told apart.")
-    levels = levels_of(predictions.groups, settings.age_limits)
-    regions: dict[Region, np.ndarray] = {("subset", name): masks[name] for name in chosen}
-    for group, (names, index) in levels.items():
-        regions |= {(f"group {group}", name): index == i for i, name in enumerate(names)}
-        if unassigned := int((index < 0).sum()):
-            notes.append(
-                f"{unassigned:,} rows have no {group}, or one outside all bands; no subgroup of {group} holds them."
-            )
-    areas = areas_by_region(predictions, regions, draws, advance)
-    calibrated = calibration(predictions, draws, settings.bins, settings.level)
-    rows = _rows(predictions, facts, settings, areas, list(levels))
-    rows["calibration"], rows["reliability"] = tables.calibration_rows(calibrated)
-    return {name: tables.frame(name, content, facts.synthetic) for name, content in rows.items()}, tuple(notes)
-
-
-def _rows(
-    predictions: Predictions, facts: RunFacts, settings: Settings, areas: dict[Region, Areas], groups: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows of all tables that rest on areas."""
-    classes, level = predictions.classes, settings.level
-    class_groups = {g: [classes.index(c) for c in m] for g, m in facts.class_groups(classes).items()}
-    rows: dict[str, list[dict[str, Any]]] = {n: [] for n in ("metrics", "per_class", "subsets", "subgroups", "gaps")}
-    for (kind, name), area in areas.items():
-        if kind == "subset":
-            rows["metrics"] += tables.macro_rows(name, area, class_groups, level)
-            rows["per_class"] += tables.class_rows(name, area, classes, level)
-            size = {"rows": area.rows, "patients": area.patients, "share": area.rows / len(predictions)}
-            rows["subsets"].append({"subset": name, "meaning": SUBSETS[name]} | size)
-    for group in groups:
-        of_group = {name: area for (kind, name), area in areas.items() if kind == f"group {group}"}
-        if of_group:
-            values, gaps = tables.subgroup_rows(group, of_group, classes, level)
-            rows["subgroups"] += values
-            rows["gaps"] += gaps
-    rows["undefined"] = tables.undefined_rows(areas, classes)
-    return rows
+    return settings.kind or facts.kind
 
 
 def about_of(predictions: Predictions, facts: RunFacts, settings: Settings) -> dict[str, Any]:
@@ -298,6 +222,7 @@ def about_of(predictions: Predictions, facts: RunFacts, settings: Settings) -> d
         "model": facts.model,
         "data": facts.data,
         "task": facts.task or None,
+        "kind": predictions.kind,
         "synthetic": facts.synthetic,
         "split": predictions.split,
         "samples": len(predictions),
@@ -324,8 +249,3 @@ def progress_bar(total: int, wanted: bool | None) -> Iterator[Advance | None]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("Bootstrap", total=total)
         yield lambda done: bar.advance(task, done)
-
-
-def _require(met: bool, name: str, came: object, accepted: str) -> None:
-    if not met:
-        raise OptionError(f"{name} was {came!r}.", f"Accepted: {accepted}.", "See `cardiozoo evaluate --help`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from math import ceil
 from typing import Any
 
@@ -16,11 +17,20 @@ from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.calibration import POOLED
 from cardiozoo.evaluation.evaluate import Evaluation
 from cardiozoo.evaluation.figures import BLUE, GREY, ORANGE, TEAL, interval_dots, new_figure
-from cardiozoo.evaluation.metrics import METRICS, TITLES, undefined_reason
+from cardiozoo.evaluation.kinds import KINDS
+from cardiozoo.evaluation.metrics import METRICS, undefined_reason
+from cardiozoo.evaluation.predictions import REGRESSION
 
 COLORS = {"auroc": BLUE, "auprc": TEAL}
 MOST_SMALL_PANELS = 30
 MOST_LEVELS = 40
+MOST_TARGETS = 6
+# Beside the losses: what the kinds of models log in validation, as far as it stands in the log.
+LOGGED = {
+    "classification": {"AUROC": ("val/auroc",), "AUPRC": ("val/auprc",)},
+    "regression": {"RMSE": ("val/rmse",), "MAE": ("val/mae",)},
+    "unsupervised": {},
+}
 
 
 def per_class(evaluation: Evaluation) -> Figure | str:
@@ -131,16 +141,19 @@ def _score_histogram(axes: Any, evaluation: Evaluation) -> None:
 
 
 def subgroups(evaluation: Evaluation) -> Figure | str:
-    """Forest plot of AUROC and AUPRC by level of each group (macro; the class itself if there is one)."""
+    """Forest plot of two metrics by level of each group: macro, or of the (first) class or target."""
     table = evaluation.tables["subgroups"]
     if not len(table):
         return "the table names no groups"
-    name = tables.MACRO if len(evaluation.predictions.classes) > 1 else evaluation.predictions.classes[0]
+    kind = KINDS[evaluation.predictions.kind]
+    shown = list(kind.titles)[:: 2 if evaluation.predictions.kind == REGRESSION else 1]  # RMSE and R2 of a regression
+    several = len(evaluation.predictions.classes) > 1 and set(shown) <= set(kind.averaged)
+    name = tables.MACRO if several else evaluation.predictions.classes[0]
     rows = table.filter((pl.col("class") == name) & (pl.col("rows") > 0))
     labels: list[str] = []
     y: list[float] = []
     height = 0.0
-    keys = [(r["group"], r["level"], r["rows"]) for r in rows.filter(pl.col("metric") == "auroc").to_dicts()]
+    keys = [(r["group"], r["level"], r["rows"]) for r in rows.filter(pl.col("metric") == shown[0]).to_dicts()]
     if len(keys) > MOST_LEVELS:
         keys = keys[:MOST_LEVELS]
     for i, (group, level, count) in enumerate(keys):
@@ -150,17 +163,76 @@ def subgroups(evaluation: Evaluation) -> Figure | str:
     figure = new_figure(9.5, 1.5 + 0.3 * len(keys), "Subgroups", evaluation.synthetic)
     panels = figure.subplots(1, 2, sharey=True)
     subset = evaluation.tables["subsets"]["subset"][0]
-    for axes, metric in zip(panels, METRICS, strict=True):
+    for axes, metric, color in zip(panels, shown, (BLUE, TEAL), strict=True):
         of_metric = {(r["group"], r["level"]): r for r in rows.filter(pl.col("metric") == metric).to_dicts()}
-        overall = evaluation.value(metric, subset)["value"]
+        overall = _whole(evaluation, metric, subset, name)
         if np.isfinite(overall):
-            axes.axvline(overall, color=COLORS[metric], linewidth=0.9, linestyle="--", alpha=0.7)
-        interval_dots(axes, y, [of_metric[key[:2]] for key in keys], COLORS[metric])
+            axes.axvline(overall, color=color, linewidth=0.9, linestyle="--", alpha=0.7)
+        interval_dots(axes, y, [of_metric[key[:2]] for key in keys], color)
         prefix = "macro " if name == tables.MACRO else ""
-        axes.set_title(f"{prefix}{TITLES[metric]} (dashed: {subset} rows)")
+        axes.set_title(f"{prefix}{kind.titles[metric]} (dashed: {subset} rows)")
         axes.grid(axis="y", alpha=0.12)
     panels[0].set_yticks(y, labels)
     panels[0].set_ylim(min(y, default=-1) - 0.7, -0.3)
+    return figure
+
+
+def _whole(evaluation: Evaluation, metric: str, subset: str, name: str) -> float:
+    if name == tables.MACRO:
+        return float(evaluation.value(metric, subset)["value"])
+    rows = evaluation.tables["per_class"]
+    wanted = (pl.col("subset") == subset) & (pl.col("metric") == metric) & (pl.col("class") == name)
+    return float(rows.filter(wanted)["value"][0])
+
+
+def agreement(evaluation: Evaluation) -> Figure | str:
+    """Prediction against target, and difference against mean (Bland and Altman), of each target column."""
+    predictions = evaluation.predictions
+    known = [c for c in range(len(predictions.classes)) if not np.isnan(predictions.target[:, c]).all()]
+    if not known:
+        return "no row has a label"
+    known = known[:MOST_TARGETS]
+    figure = new_figure(9.5, 4.2 * len(known), f"Agreement, {predictions.split} split", evaluation.synthetic)
+    panels = figure.subplots(len(known), 2, squeeze=False)
+    for (left, right), c in zip(panels, known, strict=True):
+        name, labelled = predictions.classes[c], ~np.isnan(predictions.target[:, c])
+        target, score = predictions.target[labelled, c], predictions.score[labelled, c]
+        dots = {"color": BLUE, "s": 10, "alpha": max(0.15, min(0.7, 200 / len(target))), "linewidths": 0}
+        left.scatter(target, score, **dots)
+        ends = [min(target.min(), score.min()), max(target.max(), score.max())]
+        left.plot(ends, ends, color=GREY, linewidth=0.8, linestyle=":")
+        left.set(title=_short(name, 40), xlabel="target", ylabel="prediction")
+        right.scatter((target + score) / 2, score - target, **dots)
+        rows = evaluation.tables["agreement"].filter(pl.col("target") == name).to_dicts()
+        for row in (r for r in rows if r["measure"] in ("bias", "lower_limit", "upper_limit")):
+            right.axhline(row["value"], color=ORANGE, linewidth=1, linestyle="-" if row["measure"] == "bias" else "--")
+            if row["low"] is not None and row["low"] == row["low"]:
+                right.axhspan(row["low"], row["high"], color=ORANGE, alpha=0.12, linewidth=0)
+        right.set(
+            title="Bias and limits of agreement", xlabel="mean of target and prediction", ylabel="prediction − target"
+        )
+    return figure
+
+
+def columns(evaluation: Evaluation) -> Figure | str:
+    """Means of the columns of a table without targets; one panel a family (``mse/I``, ``mse/II``, ...)."""
+    first = evaluation.tables["subsets"]["subset"][0]
+    rows = evaluation.tables["metrics"].filter(pl.col("subset") == first).to_dicts()
+    families: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        family, slash, _ = row["metric"].partition("/")
+        families.setdefault(family if slash else row["metric"], []).append(row)
+    shown = dict(list(families.items())[:MOST_SMALL_PANELS])
+    heights = [0.55 + 0.24 * len(members) for members in shown.values()]
+    figure = new_figure(9.5, 0.6 + sum(heights), "Means", evaluation.synthetic)
+    panels = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (family, members) in zip(panels, shown.items(), strict=True):
+        y = list(range(len(members)))[::-1]
+        interval_dots(axes, y, members, BLUE)
+        axes.set_yticks(y, [_short(m["metric"].removeprefix(f"{family}/"), 30) for m in members])
+        axes.set_ylim(-0.7, len(members) - 0.3)
+        if len(members) > 1:
+            axes.set_title(_short(family, 40))
     return figure
 
 
@@ -169,17 +241,22 @@ def training(evaluation: Evaluation) -> Figure | str:
     log = evaluation.run.curves
     if log is None:
         return evaluation.run.absent.get("logs/metrics.csv", "no log")
+    kind = evaluation.predictions.kind
     loss = {"train": _by_epoch(log, "train/loss_epoch", "train/loss"), "validation": _by_epoch(log, "val/loss")}
-    scores = {TITLES[m]: _by_epoch(log, f"val/{m}") for m in METRICS}
+    scores = {title: _by_epoch(log, *names) for title, names in LOGGED[kind].items()}
+    if not any(len(x) for x, _ in scores.values()):
+        scores = {name.removeprefix("val/"): _by_epoch(log, name) for name in _loss_terms(log)}
     if not any(len(x) for x, _ in (*loss.values(), *scores.values())):
         return "the log holds neither train/loss nor val/loss, val/auroc or val/auprc"
+    right = {"classification": "Validation metrics (macro)", "regression": "Validation metrics"}
+    title = right.get(kind, "Terms of the loss") if any(t in LOGGED[kind] for t in scores) else "Terms of the loss"
     figure = new_figure(9.5, 3.4, "Training", evaluation.synthetic)
     panels = figure.subplots(1, 2)
-    for axes, lines, title in zip(panels, (loss, scores), ("Loss", "Validation metrics (macro)"), strict=True):
-        for (label, (x, values)), color in zip(lines.items(), (BLUE, TEAL), strict=True):
+    for axes, lines, heading in zip(panels, (loss, scores), ("Loss", title), strict=True):
+        for (label, (x, values)), color in zip(lines.items(), cycle((BLUE, TEAL, ORANGE, GREY)), strict=False):
             if len(x):
                 axes.plot(x, values, color=color, label=label, marker="o", markersize=2.5)
-        axes.set(title=title, xlabel="epoch")
+        axes.set(title=heading, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         if axes.lines:
             axes.legend()
@@ -189,14 +266,15 @@ def training(evaluation: Evaluation) -> Figure | str:
         best = int(np.nanargmin(values) if monitor.get("mode") == "min" else np.nanargmax(values))
         for axes in panels:
             axes.axvline(x[best], color=ORANGE, linewidth=1, linestyle="--")
-        panels[1].set_title(f"Validation metrics (best {monitor['monitor']}: epoch {x[best]:.0f})")
+        panels[1].set_title(f"{title.partition(' (')[0]} (best {monitor['monitor']}: epoch {x[best]:.0f})")
     return figure
 
 
 def cohort(evaluation: Evaluation) -> Figure | str:
-    """How many stays were left after each step of the preparation."""
+    """How many stays (images, records) were left after each step of the preparation."""
     flow = evaluation.run.flow
-    unit = next((u for u in ("stays", "images") if any(step.get(u) is not None for step in flow)), None)
+    counted = ("stays", "images", "records", "patients")
+    unit = next((u for u in counted if any(step.get(u) is not None for step in flow)), None)
     steps = [step for step in flow if unit and step.get(unit) is not None]
     if not steps:
         return evaluation.run.absent.get("data_manifest.json", "the data manifest tells no cohort flow")
@@ -226,6 +304,8 @@ PLOTS: dict[str, Callable[[Evaluation], Figure | str]] = {
     "curves": curves,
     "subgroups": subgroups,
     "reliability": reliability,
+    "agreement": agreement,
+    "columns": columns,
 }
 
 
@@ -237,6 +317,16 @@ def _by_epoch(log: pl.DataFrame, *names: str) -> tuple[np.ndarray, np.ndarray]:
             if len(rows):
                 return rows["epoch"].to_numpy().astype(float), rows[name].to_numpy().astype(float)
     return np.empty(0), np.empty(0)
+
+
+def _loss_terms(log: pl.DataFrame, most: int = 4) -> list[str]:
+    """Logged terms of the loss, those of validation if there are any."""
+    for split in ("val", "train"):
+        total = {f"{split}/{name}" for name in ("loss", "loss_step", "loss_epoch")}
+        names = [c for c in log.columns if c.startswith(f"{split}/") and c not in total and log[c].dtype.is_numeric()]
+        if names:
+            return names[:most]
+    return []
 
 
 def _short(text: str, most: int) -> str:

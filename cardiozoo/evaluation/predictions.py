@@ -10,8 +10,12 @@ column              needed     meaning
 ``patient``         no         the unit that is resampled; without it every id counts as its own patient
 ``group/<name>``    no         age in years, sex, ...; plain columns ``age`` and ``sex`` are taken too
 ``present/<name>``  no         bool, whether the sample has this modality
-``extra/...``       no         anything else a model wants to keep; not read here
+``extra/...``       no         anything else a model wants to keep; read for unsupervised tables only
 ==================  =========  ===============================================================================
+
+That is a table of a classification. In one of a *regression* ``target/<name>`` and ``score/<name>`` are numbers in the
+units of the target; an *unsupervised* one has neither, and its ``extra/<name>`` columns are what is judged. The run or
+whoever asks says the kind; a table without targets and scores, but with numbers in ``extra/``, is recognised.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ FORMAT = (
     "patient, group/<name> and present/<modality> are optional."
 )
 PLAIN_GROUPS = ("age", "sex")
+CLASSIFICATION, REGRESSION, UNSUPERVISED = "classification", "regression", "unsupervised"
+PREDICTION_KINDS = (CLASSIFICATION, REGRESSION, UNSUPERVISED)
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,15 @@ class Predictions:
         id: Sample names, str (N,).
         patient: Patient names, str (N,); the ids themselves where the table has no patients.
         has_patients: Whether the table named patients.
-        classes: Class names in the table's order, C of them.
-        target: float64 (N, C), NaN where unlabelled.
-        score: float64 (N, C) in [0, 1].
+        classes: Class names in the table's order, C of them; names of the targets of a regression, of the ``extra/``
+            columns if unsupervised.
+        target: float64 (N, C), NaN where unlabelled; all NaN if unsupervised.
+        score: float64 (N, C) in [0, 1]; any finite number for a regression, the column's values (NaN = none) if
+            unsupervised.
         groups: Name -> float64 (N,) with NaN, or object (N,) of str or None.
         present: Modality -> bool (N,).
         notes: What a reader should know: the split chosen, columns ignored, rows without labels.
+        kind: ``classification``, ``regression`` or ``unsupervised``.
     """
 
     source: Path
@@ -61,6 +70,7 @@ class Predictions:
     groups: dict[str, np.ndarray]
     present: dict[str, np.ndarray]
     notes: tuple[str, ...]
+    kind: str = CLASSIFICATION
 
     def __len__(self) -> int:
         return len(self.id)
@@ -74,7 +84,7 @@ class Predictions:
     def one_hot(self) -> bool:
         """Whether each fully labelled row names exactly one class and its scores sum to one: a choice among classes."""
         labelled = self.target[~np.isnan(self.target).any(axis=1)]
-        if len(self.classes) < 2 or not len(labelled):
+        if self.kind != CLASSIFICATION or len(self.classes) < 2 or not len(labelled):
             return False
         return bool((labelled.sum(axis=1) == 1).all() and np.allclose(self.score.sum(axis=1), 1.0, atol=1e-3))
 
@@ -93,12 +103,14 @@ class Predictions:
         )
 
 
-def read_predictions(path: Path, split: str | None = None) -> Predictions:
+def read_predictions(path: Path, split: str | None = None, kind: str | None = None) -> Predictions:
     """Read and check a predictions table.
 
     Args:
         path: A ``.parquet`` or ``.csv`` file.
         split: The split to judge; ``test`` if there are several, else the only one.
+        kind: ``classification``, ``regression`` or ``unsupervised``. None: unsupervised if the table has numbers in
+            ``extra/`` and neither targets nor scores, else classification.
 
     Raises:
         PredictionsError: No such file, unreadable, missing columns, classes that differ between targets and scores,
@@ -106,10 +118,15 @@ def read_predictions(path: Path, split: str | None = None) -> Predictions:
     """
     path = Path(path)
     table = _read(path)
-    classes = _classes(path, table)
+    kind = kind or _recognised(table)
+    classes = _columns(path, table) if kind == UNSUPERVISED else _classes(path, table)
     table, name, notes = _choose_split(path, table, split)
     _check_ids(path, table)
-    target, score = _targets(path, table, classes), _scores(path, table, classes)
+    if kind == UNSUPERVISED:
+        score = np.stack([_numbers(path, table, f"extra/{c}") for c in classes], axis=1)
+        target = np.full_like(score, np.nan)
+    else:
+        target, score = _targets(path, table, classes, kind), _scores(path, table, classes, kind)
     groups, present, used = _groups(path, table), _present(path, table), {"id", "split", "patient"}
     used |= {f"{kind}/{c}" for kind in ("target", "score") for c in classes}
     used |= {f"group/{g}" for g in groups} | {f"present/{m}" for m in present} | (set(PLAIN_GROUPS) & set(groups))
@@ -118,7 +135,7 @@ def read_predictions(path: Path, split: str | None = None) -> Predictions:
         more = f" and {len(ignored) - 6} more" if len(ignored) > 6 else ""
         notes.append(f"Columns not read: {', '.join(ignored[:6])}{more}.")
     unlabelled = int(np.isnan(target).all(axis=1).sum())
-    if unlabelled:
+    if unlabelled and kind != UNSUPERVISED:
         notes.append(f"{unlabelled:,} of {len(table):,} rows have no label at all; they enter no metric.")
     patients, has_patients = _patients(path, table)
     if not has_patients:
@@ -135,7 +152,29 @@ def read_predictions(path: Path, split: str | None = None) -> Predictions:
         groups,
         present,
         tuple(notes),
+        kind,
     )
+
+
+def _recognised(table: pl.DataFrame) -> str:
+    judged = any(c.startswith(("score/", "target/")) for c in table.columns)
+    return CLASSIFICATION if judged or not _extra(table) else UNSUPERVISED
+
+
+def _extra(table: pl.DataFrame) -> list[str]:
+    """Names of the ``extra/`` columns that hold numbers."""
+    return [c.removeprefix("extra/") for c, t in table.schema.items() if c.startswith("extra/") and t.is_numeric()]
+
+
+def _columns(path: Path, table: pl.DataFrame) -> tuple[str, ...]:
+    names = _extra(table)
+    if not names:
+        raise PredictionsError(
+            f"{path} has no numbers in extra/<name> columns.",
+            "A table without targets is judged by such columns: the loss of each sample, the error of each lead, ...",
+            "Return them as `extra` from the model's predict_step, or name another --kind.",
+        )
+    return tuple(names)
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -232,32 +271,42 @@ def _numbers(path: Path, table: pl.DataFrame, column: str) -> np.ndarray:
     return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _targets(path: Path, table: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+def _targets(path: Path, table: pl.DataFrame, classes: tuple[str, ...], kind: str) -> np.ndarray:
     target = np.stack([_numbers(path, table, f"target/{c}") for c in classes], axis=1)
+    if kind == REGRESSION:
+        if (infinite := np.isinf(target)).any():
+            raise PredictionsError(
+                f"{int(infinite.sum()):,} targets of {path} are infinite.",
+                "Numbers, or empty for unlabelled.",
+                "Fix it.",
+            )
+        return target
     wrong = ~(np.isnan(target) | (target == 0) | (target == 1))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise PredictionsError(
             f"{int(wrong.sum()):,} targets of {path} are neither 0 nor 1, first {target[row, column]:g} in "
             f"target/{classes[column]}.",
-            "0, 1, or empty for unlabelled. Tables of a regression are not judged by this command.",
-            "Encode the labels (uncertain ones as empty, 0 or 1) and write the table again.",
+            "0, 1, or empty for unlabelled; numbers in their own units if the table is one of a regression.",
+            "Encode the labels (uncertain ones as empty, 0 or 1) and write the table again, or say --kind regression.",
         )
     return target
 
 
-def _scores(path: Path, table: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+def _scores(path: Path, table: pl.DataFrame, classes: tuple[str, ...], kind: str) -> np.ndarray:
     score = np.stack([_numbers(path, table, f"score/{c}") for c in classes], axis=1)
+    wanted = "probabilities from 0 to 1" if kind == CLASSIFICATION else "numbers"
+    outside = ((score < 0) | (score > 1)) & (kind == CLASSIFICATION)
     for what, wrong, hint in (
         ("empty, NaN or infinite", ~np.isfinite(score), "A model that diverged writes NaN; train it again."),
-        ("outside [0, 1]", (score < 0) | (score > 1), "Logits become probabilities through a sigmoid or a softmax."),
+        ("outside [0, 1]", outside, "Logits become probabilities through a sigmoid or a softmax."),
     ):
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise PredictionsError(
                 f"{int(wrong.sum()):,} scores of {path} are {what}, first {score[row, column]:g} in "
                 f"score/{classes[column]}.",
-                "Finite probabilities from 0 to 1, also for unlabelled samples.",
+                f"Finite {wanted}, also for unlabelled samples.",
                 hint,
             )
     return score

@@ -12,11 +12,14 @@ from markupsafe import Markup
 from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.calibration import MEASURES, POOLED
 from cardiozoo.evaluation.cohort import Cohort
-from cardiozoo.evaluation.console import number, with_interval
+from cardiozoo.evaluation.console import number, plain, with_interval
+from cardiozoo.evaluation.decisions import TITLES as DECISIONS
 from cardiozoo.evaluation.evaluate import Evaluation
 from cardiozoo.evaluation.figures import house_style, inline_svg, save_png
+from cardiozoo.evaluation.kinds import KINDS
 from cardiozoo.evaluation.metrics import METRICS, TITLES
 from cardiozoo.evaluation.plots import PLOTS
+from cardiozoo.evaluation.predictions import CLASSIFICATION, REGRESSION, UNSUPERVISED
 from cardiozoo.evaluation.run import DEPARTURE
 
 MEASURE_TITLES = {
@@ -24,7 +27,16 @@ MEASURE_TITLES = {
     "ece_equal_width": "calibration error, bins of equal width",
     "ece_equal_mass": "calibration error, bins of equal mass",
 }
+AGREEMENT_TITLES = {
+    "bias": "bias",
+    "sd_of_differences": "sd of differences",
+    "lower_limit": "lower limit of agreement",
+    "upper_limit": "upper limit of agreement",
+    "slope": "slope of prediction on target",
+}
 MOST_GAPS = 24
+# Keys of a step of the cohort's flow that are not numbers of something left.
+NO_UNITS = ("step", "reason", "part_of", "excluded")
 
 
 def write_report(evaluation: Evaluation, path: Path) -> list[Path]:
@@ -32,7 +44,8 @@ def write_report(evaluation: Evaluation, path: Path) -> list[Path]:
     drawn: dict[str, dict[str, Any]] = {}
     files = []
     with house_style():
-        for name, plot in PLOTS.items():
+        for name in KINDS[evaluation.predictions.kind].plots:
+            plot = PLOTS[name]
             png = evaluation.folder / f"{name}.png"
             result = plot(evaluation)
             if isinstance(result, str):
@@ -47,6 +60,39 @@ def write_report(evaluation: Evaluation, path: Path) -> list[Path]:
 
 def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str:
     """The report as text; ``drawn`` holds per plot its ``svg``, or the ``reason`` why there is none."""
+    predictions, run = evaluation.predictions, evaluation.run
+    parts = {CLASSIFICATION: _classification, REGRESSION: _regression, UNSUPERVISED: _unsupervised}
+    cohort = Cohort.from_summary(run.cohort)
+    return (
+        template_environment()
+        .get_template(KINDS[predictions.kind].template)
+        .render(
+            evaluation=evaluation,
+            run=run,
+            facts=run.facts,
+            releases=_releases(run.manifest),
+            predictions=predictions,
+            settings=evaluation.settings,
+            synthetic=evaluation.synthetic,
+            single=len(predictions.classes) == 1,
+            plots=drawn,
+            figure=lambda name, what: _figure(drawn[name], what),
+            patients=len(set(predictions.patient.tolist())),
+            subsets=evaluation.tables["subsets"].to_dicts(),
+            flow_units=_flow_units(run.flow),
+            cohort=cohort,
+            cohort_facts=_flat(cohort.facts),
+            departures=run.departures,
+            departure_columns=DEPARTURE,
+            run_rows=_flat({key: value for key, value in run.facts.items() if key != "departures"}),
+            subject=_subject(evaluation),
+            **parts[predictions.kind](evaluation),
+        )
+    )
+
+
+def template_environment() -> Environment:
+    """Where templates are found and how they write numbers."""
     environment = Environment(
         loader=PackageLoader("cardiozoo.evaluation", "templates"),
         autoescape=True,
@@ -55,36 +101,76 @@ def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "interval": with_interval, "words": _words}
-    environment.filters |= {"count": _count, "percent": _percent, "amount": _amount}
-    run, predictions = evaluation.run, evaluation.predictions
-    cohort = Cohort.from_summary(run.cohort)
-    return environment.get_template("report.html").render(
-        evaluation=evaluation,
-        run=run,
-        facts=run.facts,
-        releases=_releases(run.manifest),
-        predictions=predictions,
-        settings=evaluation.settings,
-        synthetic=evaluation.synthetic,
-        single=len(predictions.classes) == 1,
-        metrics=TITLES,
-        plots=drawn,
-        patients=len(set(predictions.patient.tolist())),
-        key_numbers=_key_numbers(evaluation),
-        averages=_averages(evaluation),
-        classes=_classes(evaluation),
-        subsets=evaluation.tables["subsets"].to_dicts(),
-        groups=_groups(evaluation),
-        calibration=_calibration(evaluation),
-        measures=MEASURE_TITLES,
-        undefined=_undefined(evaluation),
-        cohort=cohort,
-        cohort_facts=_flat(cohort.facts),
-        departures=run.departures,
-        departure_columns=DEPARTURE,
-        run_rows=_flat({key: value for key, value in run.facts.items() if key != "departures"}),
-        subject=_subject(evaluation),
-    )
+    environment.filters |= {"count": _count, "percent": _percent, "amount": _amount, "plain": plain}
+    return environment
+
+
+def _figure(drawn: dict[str, Any], what: str) -> Markup:
+    if drawn["svg"]:
+        return Markup('<figure class="plot" role="img" aria-label="{}">{}</figure>').format(what, drawn["svg"])
+    return Markup('<p class="absent">No plot: {}.</p>').format(drawn["reason"])
+
+
+def _classification(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "metrics": TITLES,
+        "key_numbers": _key_numbers(evaluation),
+        "averages": _averages(evaluation),
+        "classes": _classes(evaluation),
+        "groups": _groups(evaluation),
+        "calibration": _calibration(evaluation),
+        "measures": MEASURE_TITLES,
+        "decisions": _decisions(evaluation),
+        "decision_metrics": DECISIONS,
+        "undefined": _undefined(evaluation),
+    }
+
+
+def _regression(evaluation: Evaluation) -> dict[str, Any]:
+    agreement: dict[str, dict[str, Any]] = {}
+    for row in evaluation.tables["agreement"].to_dicts():
+        agreement.setdefault(row["target"], {})[row["measure"]] = row
+    groups: dict[str, dict[str, Any]] = {}
+    for row in evaluation.tables["subgroups"].filter(pl.col("class") != tables.MACRO).to_dicts():
+        lines = groups.setdefault(row["group"], {"name": row["group"], "cells": {}})["cells"]
+        line = lines.setdefault((row["class"], row["level"]), {"class": row["class"], "level": row["level"]})
+        line[row["metric"]] = row
+    return {
+        "metrics": KINDS[REGRESSION].titles,
+        "classes": _classes(evaluation),
+        "agreement": agreement,
+        "measures": AGREEMENT_TITLES,
+        "groups": [{"name": g["name"], "lines": list(g["cells"].values())} for g in groups.values()],
+    }
+
+
+def _unsupervised(evaluation: Evaluation) -> dict[str, Any]:
+    groups: dict[str, dict[str, Any]] = {}
+    for row in evaluation.tables["subgroups"].to_dicts():
+        group = groups.setdefault(row["group"], {"name": row["group"], "levels": {}, "by_column": {}})
+        group["levels"][row["level"]] = row["rows"]
+        group["by_column"].setdefault(row["class"], {})[row["level"]] = row
+    first = evaluation.tables["subsets"]["subset"][0]
+    means = evaluation.tables["metrics"].filter(pl.col("subset") == first).to_dicts()
+    return {"column_means": means, "groups": list(groups.values())}
+
+
+def _flow_units(flow: list[dict[str, Any]]) -> list[str]:
+    """What the steps of the cohort's flow count (stays, records, patients, ...), in the order of their mention."""
+    counted = {key: None for step in flow for key in step if key not in NO_UNITS}
+    return [key for key in counted if any(isinstance(step.get(key), int) for step in flow)]
+
+
+def _decisions(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One line a subset and class: every metric side by side."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in evaluation.tables["decisions"].to_dicts():
+        line = lines.setdefault((row["subset"], row["class"]), {"subset": row["subset"], "class": row["class"]})
+        line[row["metric"]] = row
+    first = evaluation.tables["subsets"]["subset"][0]
+    together = (tables.MACRO, tables.OVERALL)
+    single = len(evaluation.predictions.classes) == 1
+    return [line for line in lines.values() if single or line["subset"] == first or line["class"] in together]
 
 
 def _subject(evaluation: Evaluation) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from cardiozoo.errors import PredictionsError
+from cardiozoo.evaluation.predictions import CLASSIFICATION, PREDICTION_KINDS
 
 DEPARTURE = ("topic", "paper", "released", "here", "option")
 
@@ -53,6 +54,14 @@ class RunFacts:
     @property
     def task(self) -> str:
         return str(self.part("task").get("name") or "")
+
+    @property
+    def kind(self) -> str | None:
+        """``classification``, ``regression`` or ``unsupervised``, as run.json says of its task; None if it does not."""
+        stated = self.part("task").get("kind")
+        if stated in ("binary", "multilabel", "multiclass"):
+            return CLASSIFICATION
+        return stated if stated in PREDICTION_KINDS else None
 
     @property
     def flow(self) -> list[dict[str, Any]]:

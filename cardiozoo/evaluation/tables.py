@@ -15,6 +15,8 @@ import polars as pl
 from cardiozoo.evaluation.areas import Areas, Region
 from cardiozoo.evaluation.bootstrap import Interval
 from cardiozoo.evaluation.calibration import Calibration
+from cardiozoo.evaluation.decisions import TITLES as DECISIONS
+from cardiozoo.evaluation.decisions import Decisions
 from cardiozoo.evaluation.metrics import METRICS, mean_of_defined
 from cardiozoo.evaluation.subgroups import pairwise_gaps
 
@@ -44,6 +46,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     | {"level": pl.String, "reference": pl.String}
     | VALUE
     | DRAWS,
+    "decisions": {"subset": pl.String, "class": pl.String, "metric": pl.String}
+    | VALUE
+    | DRAWS
+    | {"zero_over_zero": pl.Int64, "labelled": pl.Int64, "positives": pl.Int64, "decided": pl.Int64}
+    | SIZE,
+    "agreement": {"target": pl.String, "measure": pl.String} | VALUE | DRAWS,
     "calibration": {"class": pl.String, "measure": pl.String} | VALUE | DRAWS,
     "reliability": {"class": pl.String, "binning": pl.String, "bin": pl.Int64}
     | {"lower": pl.Float64, "upper": pl.Float64, "rows": pl.Int64, "mean_score": pl.Float64}
@@ -59,7 +67,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     | {"classes_compared": pl.Int64}
     | SIZE,
 }
-MACRO = "macro"
+MACRO, OVERALL = "macro", "overall"
+UNDEFINED_DRAWS = {
+    "auroc": "only in some draws: all positives, or all negatives, were left out",
+    "r2": "only in some draws: fewer than two different targets were left",
+    "mean": "only in some draws: no row with a value was left",
+}
 CLASS_LIMITS = "macro, mean of class limits"
 # Gaps of single classes are left out for groups with more levels than this: pairs grow with the square.
 MOST_LEVELS_PER_CLASS = 6
@@ -71,8 +84,16 @@ def frame(name: str, rows: Iterable[dict[str, Any]], synthetic: bool | None) -> 
     return table.with_columns(pl.lit(synthetic, dtype=pl.Boolean).alias("synthetic"))
 
 
-def macro_rows(subset: str, areas: Areas, class_groups: dict[str, list[int]], level: float) -> list[dict[str, Any]]:
+def macro_rows(
+    subset: str,
+    areas: Areas,
+    class_groups: dict[str, list[int]],
+    level: float,
+    averaged: tuple[str, ...] = tuple(METRICS),
+) -> list[dict[str, Any]]:
     """Means over classes: of all, of each named group, and with the published form of the limits.
+
+    Metrics that are not ``averaged``, because they have units, are given for a single column only.
 
     The interval of a macro mean is the bootstrap of that mean over the classes defined in the draw. The MedFuse paper
     (MLHC 2022) instead averages the limits of the single classes, which ignores that their errors partly cancel; that
@@ -80,7 +101,8 @@ def macro_rows(subset: str, areas: Areas, class_groups: dict[str, list[int]], le
     """
     rows = []
     everything = {MACRO: list(range(len(areas.reasons)))} | {f"macro, {g}": list(i) for g, i in class_groups.items()}
-    for metric in METRICS:
+    single = len(areas.reasons) == 1
+    for metric in (m for m in areas.values if single or m in averaged):
         for average, columns in everything.items():
             values, draws = areas.values[metric][columns], areas.draws[metric][:, columns]
             interval = Interval.from_draws(float(mean_of_defined(values)), mean_of_defined(draws), level)
@@ -103,17 +125,19 @@ def macro_rows(subset: str, areas: Areas, class_groups: dict[str, list[int]], le
     return rows
 
 
-def class_rows(subset: str, areas: Areas, classes: tuple[str, ...], level: float) -> list[dict[str, Any]]:
-    """One row a class and metric, with its prevalence and why it is undefined."""
+def class_rows(
+    subset: str, areas: Areas, classes: tuple[str, ...], level: float, counted: bool = True
+) -> list[dict[str, Any]]:
+    """One row a class and metric, with its prevalence (if positives can be ``counted``) and why it is undefined."""
     rows = []
     for c, name in enumerate(classes):
         labelled, positives = int(areas.labelled[c]), int(areas.positives[c])
         counts = {
             "labelled": labelled,
-            "positives": positives,
-            "prevalence": positives / labelled if labelled else None,
+            "positives": positives if counted else None,
+            "prevalence": positives / labelled if labelled and counted else None,
         }
-        for metric in METRICS:
+        for metric in areas.values:
             interval = Interval.from_draws(areas.values[metric][c], areas.draws[metric][:, c], level)
             key = {"subset": subset, "class": name, "metric": metric}
             rows.append(key | interval.row() | counts | {"undefined": areas.reasons[c]})
@@ -121,20 +145,26 @@ def class_rows(subset: str, areas: Areas, classes: tuple[str, ...], level: float
 
 
 def subgroup_rows(
-    group: str, areas: dict[str, Areas], classes: tuple[str, ...], level: float
+    group: str,
+    areas: dict[str, Areas],
+    classes: tuple[str, ...],
+    level: float,
+    averaged: tuple[str, ...] = tuple(METRICS),
+    counted: bool = True,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Values by level of one group, and gaps between levels: macro first, then each class."""
     values, gaps = [], []
-    several = {MACRO: list(range(len(classes)))} if len(classes) > 1 else {}
-    for metric in METRICS:
+    for metric in next(iter(areas.values())).values:
+        several = {MACRO: list(range(len(classes)))} if len(classes) > 1 and metric in averaged else {}
         for name, columns in (several | {c: [i] for i, c in enumerate(classes)}).items():
             for level_name, area in areas.items():
                 own, drawn = area.values[metric][columns], area.draws[metric][:, columns]
                 interval = Interval.from_draws(float(mean_of_defined(own)), mean_of_defined(drawn), level)
                 key = {"group": group, "level": level_name, "class": name, "metric": metric}
                 counts = {"classes_defined": int((~np.isnan(own)).sum()), "rows": area.rows, "patients": area.patients}
-                values.append(key | interval.row() | counts | {"positives": int(area.positives[columns].sum())})
-            if name not in several and several and len(areas) > MOST_LEVELS_PER_CLASS:
+                positives = {"positives": int(area.positives[columns].sum()) if counted else None}
+                values.append(key | interval.row() | counts | positives)
+            if name not in several and len(classes) > 1 and len(areas) > MOST_LEVELS_PER_CLASS:
                 continue
             pairs, mean = pairwise_gaps(
                 np.stack([a.values[metric][columns] for a in areas.values()]),
@@ -165,17 +195,54 @@ def calibration_rows(result: Calibration) -> tuple[list[dict[str, Any]], list[di
     return measures, points
 
 
-def undefined_rows(areas: dict[Region, Areas], classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Each class of each region that has no value, or has none in some draws."""
+def decision_rows(
+    subset: str, decisions: Decisions, classes: tuple[str, ...], one_hot: bool, level: float
+) -> list[dict[str, Any]]:
+    """All classes together first (macro; overall for a choice among classes), then each class; one class is itself."""
+    rows = []
+    size = {"rows": decisions.rows, "patients": decisions.patients}
+    for metric in DECISIONS:
+        if len(classes) > 1:
+            interval = Interval.from_draws(decisions.overall[metric], decisions.overall_draws[metric], level)
+            counts = {"labelled": None, "positives": None, "decided": None}
+            zeros = {"zero_over_zero": int(decisions.zero_over_zero[-1]) if metric == "mcc" and one_hot else None}
+            key = {"subset": subset, "class": OVERALL if one_hot else MACRO, "metric": metric}
+            rows.append(key | interval.row() | zeros | counts | size)
+        for c, name in enumerate(classes):
+            interval = Interval.from_draws(decisions.values[metric][c], decisions.draws[metric][:, c], level)
+            counts = {k: int(getattr(decisions, k)[c]) for k in ("labelled", "positives", "decided")}
+            zeros = {"zero_over_zero": int(decisions.zero_over_zero[c]) if metric == "mcc" else None}
+            key = {"subset": subset, "class": name, "metric": metric}
+            rows.append(key | interval.row() | zeros | counts | size)
+    return rows
+
+
+def column_rows(subset: str, areas: Areas, columns: tuple[str, ...], level: float) -> list[dict[str, Any]]:
+    """One row a column of a table without targets: its mean."""
+    rows = []
+    for c, name in enumerate(columns):
+        interval = Interval.from_draws(areas.values["mean"][c], areas.draws["mean"][:, c], level)
+        counts = {"rows": int(areas.labelled[c]), "patients": areas.patients}
+        rows.append({"subset": subset, "metric": name, "average": "mean"} | interval.row() | counts)
+    return rows
+
+
+def agreement_rows(found: dict[tuple[str, str], Interval]) -> list[dict[str, Any]]:
+    """Bland-Altman's numbers."""
+    return [{"target": target, "measure": measure} | interval.row() for (target, measure), interval in found.items()]
+
+
+def undefined_rows(areas: dict[Region, Areas], classes: tuple[str, ...], metric: str = "auroc") -> list[dict[str, Any]]:
+    """Each class of each region in which the metric has no value, or has none in some draws."""
     rows = []
     for (kind, region), area in areas.items():
         for c, name in enumerate(classes):
-            missing = int(np.isnan(area.draws["auroc"][:, c]).sum())
+            missing = int(np.isnan(area.draws[metric][:, c]).sum())
             if not missing:
                 continue
-            reason = area.reasons[c] or "only in some draws: all positives, or all negatives, were left out"
+            reason = area.reasons[c] or UNDEFINED_DRAWS[metric]
             counts = {"rows": area.rows, "labelled": int(area.labelled[c]), "positives": int(area.positives[c])}
-            draws = {"draws": len(area.draws["auroc"]), "undefined_draws": missing}
+            draws = {"draws": len(area.draws[metric]), "undefined_draws": missing}
             rows.append({"kind": kind, "region": region, "class": name, "reason": reason} | counts | draws)
     return rows
 

@@ -17,7 +17,9 @@ from cardiozoo.evaluation.metrics import METRICS, auroc, average_precision, macr
 from cardiozoo.evaluation.subgroups import gaps
 from cardiozoo.evaluation.tables import CLASS_LIMITS
 
-TABLES = ("metrics", "per_class", "subsets", "subgroups", "gaps", "calibration", "reliability", "undefined")
+TABLES = (
+    *("metrics", "per_class", "decisions", "subsets", "subgroups", "gaps", "calibration", "reliability", "undefined"),
+)
 
 
 def printed(evaluation: Evaluation, width: int) -> str:
