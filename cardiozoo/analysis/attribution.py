@@ -1,0 +1,201 @@
+"""Integrated gradients for any model that takes an ECG (Sundararajan et al., "Axiomatic attribution", ICML 2017).
+
+The attribution of a sample x against a baseline b is (x - b) times the gradient of the logit averaged over the straight
+path from b to x (their equation 1). Attributions add up to the difference of the two logits (completeness); by how much
+a finite number of steps misses that is reported for every record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients
+from torch import Tensor, nn
+
+from cardiozoo.data.ecg import LEADS
+from cardiozoo.errors import OptionError
+
+STEPS = 50
+#: Rows of one forward pass inside the path.
+INNER_ROWS = 25
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Where the path begins.
+
+    Attributes:
+        name: As it is reported.
+        signal: (12, T) in the units the model sees; None for zero, which standardised leads have as their mean.
+    """
+
+    name: str = "zero"
+    signal: np.ndarray | None = None
+
+    def like(self, ecg: Tensor, leads: Tensor) -> Tensor:
+        """(B, 12, T); absent leads stay as they are, so that nothing is attributed to them.
+
+        Raises:
+            OptionError: The baseline has another shape than the records.
+        """
+        if self.signal is None:
+            path_begin = torch.zeros_like(ecg)
+        else:
+            if self.signal.shape != tuple(ecg.shape[1:]):
+                raise OptionError(
+                    f"The baseline {self.name!r} has shape {self.signal.shape}.",
+                    f"{tuple(ecg.shape[1:])}, as the records that the model sees.",
+                    "--baseline zero needs no file.",
+                )
+            path_begin = torch.as_tensor(self.signal, dtype=ecg.dtype, device=ecg.device).expand_as(ecg)
+        return torch.where(leads[..., None], path_begin, ecg)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Integrated gradients of some records.
+
+    Attributes:
+        values: (N, 12, T); 0 for absent leads.
+        present: (N, 12) bool, leads that the model has seen.
+        output: (N,) logit of the records (for a regression the output of the model).
+        at_baseline: (N,) the same at the baseline.
+        baseline, steps: How they were computed.
+    """
+
+    values: np.ndarray
+    present: np.ndarray
+    output: np.ndarray
+    at_baseline: np.ndarray
+    baseline: str
+    steps: int
+
+    @property
+    def delta(self) -> np.ndarray:
+        """(N,) sum of the attributions minus the difference of the outputs: 0 if complete."""
+        return self.values.sum(axis=(1, 2), dtype=np.float64) - (self.output - self.at_baseline)
+
+    @property
+    def relative_delta(self) -> np.ndarray:
+        """(N,) the same, without sign, as a share of the difference of the outputs; NaN where there is none."""
+        difference = np.abs(self.output - self.at_baseline)
+        return np.divide(np.abs(self.delta), difference, out=np.full_like(difference, np.nan), where=difference > 0)
+
+
+def integrated_gradients(
+    model: nn.Module,
+    batch: Mapping[str, Any],
+    target: int = 0,
+    baseline: Baseline | None = None,
+    steps: int = STEPS,
+    inner_rows: int = INNER_ROWS,
+    advance: Callable[[float], None] = lambda done: None,
+) -> Attribution:
+    """Attribute one column of the logits to the samples of every lead.
+
+    Args:
+        model: Any model of the zoo that takes ``ecg``; it is put in evaluation mode.
+        batch: A batch on the model's device; whatever else it holds (other modalities, masks) is held fixed.
+        target: Column of ``logits``.
+        baseline: Where the path begins; zero if None.
+        steps: Points of the Gauss-Legendre rule on the path.
+        inner_rows: Points that are computed in one forward pass.
+        advance: Told of every record that is done.
+
+    Raises:
+        OptionError: No ``ecg`` in the batch, no such column, steps below 1, or an output without gradient.
+    """
+    _check(model, batch, target, steps)
+    model.eval()
+    baseline = baseline or Baseline()
+    leads = lead_mask(batch, getattr(model, "ecg_leads", None))
+    ecg = batch["ecg"].detach()
+    begin = baseline.like(ecg, leads)
+    values, outputs = [], []
+    for row in range(len(ecg)):
+        forward = _forward(model, batch, row, target)
+        with torch.no_grad():
+            outputs.append(torch.cat([forward(ecg[row : row + 1]), forward(begin[row : row + 1])]).double().cpu())
+        try:
+            found = IntegratedGradients(forward).attribute(
+                ecg[row : row + 1], begin[row : row + 1], n_steps=steps, internal_batch_size=inner_rows
+            )
+        except (RuntimeError, AssertionError) as error:
+            raise _without_gradient(model, error) from error
+        values.append(torch.where(leads[row, :, None], found[0], 0).detach().cpu().numpy())
+        advance(1)
+    ends = torch.stack(outputs).numpy()
+    return Attribution(np.stack(values), leads.cpu().numpy(), ends[:, 0], ends[:, 1], baseline.name, steps)
+
+
+def lead_mask(batch: Mapping[str, Any], used: list[str] | tuple[str, ...] | None = None) -> Tensor:
+    """(B, 12) bool: leads that are there and, if ``used`` names some, that the model looks at."""
+    ecg = batch["ecg"]
+    mask = batch.get("ecg_leads")
+    mask = torch.ones(ecg.shape[:2], dtype=torch.bool, device=ecg.device) if mask is None else mask.bool()
+    there = batch.get("present", {}).get("ecg")
+    if there is not None:
+        mask = mask & there[:, None]
+    if used is not None:
+        mask = mask & torch.tensor([lead in used for lead in LEADS], device=ecg.device)
+    return mask
+
+
+def _forward(model: nn.Module, batch: Mapping[str, Any], row: int, target: int) -> Callable[[Tensor], Tensor]:
+    """The logit as a function of the ECG alone: (n, 12, T) -> (n,); everything else is that of one row."""
+
+    def forward(ecg: Tensor) -> Tensor:
+        copies = {key: _repeat(value, row, len(ecg)) for key, value in batch.items() if key != "ecg"}
+        logits = model({**copies, "ecg": ecg})["logits"][:, target]
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    return forward
+
+
+def _repeat(value: Any, row: int, times: int) -> Any:
+    match value:
+        case Tensor():
+            return value[row : row + 1].expand(times, *value.shape[1:])
+        case dict():
+            return {key: _repeat(part, row, times) for key, part in value.items()}
+    return [value[row]] * times
+
+
+def rows_of(batch: Mapping[str, Any], rows: list[int]) -> dict[str, Any]:
+    """Some rows of a batch, in that order."""
+
+    def pick(value: Any) -> Any:
+        match value:
+            case Tensor():
+                return value[torch.as_tensor(rows, device=value.device)]
+            case dict():
+                return {key: pick(part) for key, part in value.items()}
+        return [value[i] for i in rows]
+
+    return {key: pick(value) for key, value in batch.items()}
+
+
+def _check(model: nn.Module, batch: Mapping[str, Any], target: int, steps: int) -> None:
+    if "ecg" not in batch:
+        raise OptionError(
+            f"Batches with {', '.join(sorted(batch))} but without `ecg`.",
+            "A data module that gives 12-lead signals.",
+            "Features of a frozen encoder cannot be attributed to leads; give the signals themselves.",
+        )
+    classes = getattr(model, "num_classes", None)
+    if classes is not None and not 0 <= target < classes:
+        raise OptionError(f"Column {target} of the logits.", f"0 to {classes - 1}.", "Name a class of the task.")
+    if steps < 1:
+        raise OptionError(f"{steps} steps.", "At least 1; 50 is usual.", "More steps, smaller completeness error.")
+
+
+def _without_gradient(model: nn.Module, error: Exception) -> OptionError:
+    return OptionError(
+        f"{type(model).__name__} gives no gradient with respect to the ECG: {str(error).splitlines()[0]}",
+        "A forward pass through which gradients flow from the logits to `ecg`.",
+        "An encoder run under torch.no_grad() cuts them off; freeze its weights instead.",
+    )
