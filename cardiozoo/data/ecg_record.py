@@ -10,7 +10,7 @@ import numpy as np
 
 from cardiozoo.errors import OptionError
 
-__all__ = ["EcgRecord", "millivolt_per_unit"]
+__all__ = ["EcgRecord", "check_units", "millivolt_per_unit", "parse_age", "parse_sex"]
 
 _VOLT = {"V": 1e3, "MV": 1.0, "UV": 1e-3, "NV": 1e-6}
 _UNITS = {
@@ -98,3 +98,18 @@ def check_units(units: str) -> float:
             "Correct the option for the units of the records.",
         )
     return factor
+
+
+def parse_age(text: str | None) -> float | None:
+    """Years; None where there is no number or one that no person reaches."""
+    try:
+        age = float(text) if text else -1.0
+    except ValueError:
+        return None
+    return age if 0 <= age <= 130 else None
+
+
+def parse_sex(text: str | None) -> str | None:
+    """``F`` or ``M`` from ``Female``, ``male``, ``F`` ...; None otherwise."""
+    first = (text or "").strip()[:1].upper()
+    return first if first in ("F", "M") else None

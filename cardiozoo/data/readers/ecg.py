@@ -14,6 +14,7 @@ FORMATS = ("wfdb", "dicom", "muse_xml", "cardiosoft_xml", "csv", "npy", "hdf5")
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".asc")
 _MAGIC = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npy", b"\x89HDF\r\n\x1a\n": "hdf5"}
+_ROOTS = {"RestingECG": "muse_xml", "CardiologyXML": "cardiosoft_xml"}
 _ACCEPTED = (
     "Accepted: WFDB (.hea with its .dat or .mat), DICOM waveforms, GE MUSE XML, CardioSoft XML, CSV, NPY, NPZ and HDF5."
 )
@@ -86,18 +87,29 @@ def _read(
             from cardiozoo.data.readers.dicom_waveform import read_dicom
 
             return read_dicom(path, units)
-        case "muse_xml":
-            from cardiozoo.data.readers.muse_xml import read_muse
-
-            return read_muse(path)
-        case "cardiosoft_xml":
-            from cardiozoo.data.readers.cardiosoft_xml import read_cardiosoft
-
-            return read_cardiosoft(path)
+        case "xml" | "muse_xml" | "cardiosoft_xml":
+            return _read_xml(path, kind)
         case _:
             from cardiozoo.data.readers.ecg_arrays import read_array_file
 
             return read_array_file(path, kind, rate=rate, units=units, leads=leads, index=index)
+
+
+def _read_xml(path: Path, kind: str) -> EcgRecord:
+    from cardiozoo.data.readers.cardiosoft_xml import cardiosoft_record
+    from cardiozoo.data.readers.ecg_xml import parse_xml
+    from cardiozoo.data.readers.muse_xml import muse_record
+
+    root = parse_xml(path)
+    found = _ROOTS.get(root.tag)
+    if found is None or kind not in ("xml", found):
+        raise RecordError(
+            f"{path} is XML whose root is {root.tag}.",
+            f"Accepted: {', '.join(_ROOTS)}.",
+            "Convert it to WFDB or CSV, or leave it out.",
+            reason="XML of another kind",
+        )
+    return muse_record(root, path) if found == "muse_xml" else cardiosoft_record(root, path)
 
 
 def _recognise(path: Path) -> str:
@@ -125,9 +137,7 @@ def _recognise(path: Path) -> str:
         return "dicom"
     start = head.replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     if start.startswith(b"<"):
-        from cardiozoo.data.readers.ecg_xml import xml_format
-
-        return xml_format(path)
+        return "xml"
     if suffix in _TEXT_SUFFIXES:
         return "csv"
     raise RecordError(

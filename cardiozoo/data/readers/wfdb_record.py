@@ -13,7 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from cardiozoo.data.ecg import MISSING, lead_and_sign
-from cardiozoo.data.ecg_record import EcgRecord, millivolt_per_unit
+from cardiozoo.data.ecg_record import EcgRecord, millivolt_per_unit, parse_age, parse_sex
 from cardiozoo.data.readers.wfdb_header import Header, SignalLine, read_header
 from cardiozoo.errors import RecordError
 
@@ -190,18 +190,3 @@ def _narrowest(values: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
     if missing is not None:
         values[missing] = MISSING
     return values
-
-
-def parse_age(text: str | None) -> float | None:
-    """Years, None where there is no number or one that no person reaches."""
-    try:
-        age = float(text) if text else -1.0
-    except ValueError:
-        return None
-    return age if 0 <= age <= 130 else None
-
-
-def parse_sex(text: str | None) -> str | None:
-    """``F`` or ``M`` from ``Female``, ``male``, ``F`` ...; None otherwise."""
-    first = (text or "").strip()[:1].upper()
-    return first if first in ("F", "M") else None

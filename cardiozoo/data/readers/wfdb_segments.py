@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cardiozoo.data.ecg import MISSING
-from cardiozoo.data.ecg_record import EcgRecord
+from cardiozoo.data.ecg_record import EcgRecord, parse_age, parse_sex
 from cardiozoo.data.readers.wfdb_header import Header, read_header
 from cardiozoo.errors import RecordError
 
@@ -23,7 +23,7 @@ def read_segments(path: Path, header: Header, verify: bool) -> EcgRecord:
     Raises:
         RecordError: A segment is missing or broken, segments differ in rate, or lengths do not add up.
     """
-    from cardiozoo.data.readers.wfdb_record import parse_age, parse_sex, read_wfdb
+    from cardiozoo.data.readers.wfdb_record import read_wfdb  # which calls this function in turn
 
     parts: list[tuple[int, EcgRecord]] = []
     start = 0

@@ -1,0 +1,190 @@
+"""DICOM waveform objects (12-Lead, General and Ambulatory ECG): the multiplex group that holds the rhythm.
+
+DICOM PS3.3 C.10.9, Waveform Module: value = (sample + padding aside) x sensitivity x correction factor + baseline.
+"""
+
+from __future__ import annotations
+
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from cardiozoo.data.ecg import MISSING, lead_and_sign
+from cardiozoo.data.ecg_record import EcgRecord, millivolt_per_unit, parse_sex
+from cardiozoo.errors import RecordError
+
+__all__ = ["read_dicom"]
+
+_MEDIAN_WORDS = ("MEDIAN", "AVERAGE", "TEMPLATE", "REPRESENTATIVE")
+_LINEAR = ("SB", "UB", "SS", "US", "SL", "UL", "SV", "UV")
+
+
+def read_dicom(path: Path, units: str | None = None) -> EcgRecord:
+    """The rhythm of a DICOM ECG.
+
+    Of several multiplex groups, those that are called median or that are derived while another is original are left
+    aside; of the rest, the one with the most leads is taken, the longest among these.
+
+    Args:
+        path: The file.
+        units: What one unit of the samples is where a channel states no sensitivity.
+
+    Raises:
+        RecordError: No DICOM, no waveform, truncated, or a lead without a unit.
+    """
+    dataset = _open(path)
+    groups = list(dataset.get("WaveformSequence") or ())
+    if not groups:
+        _refuse(path, "holds no waveform", "no rhythm waveform")
+    place = _choose(groups)
+    notes = [f"multiplex groups: one of {len(groups)} taken"] if len(groups) > 1 else []
+    raw, padding = _samples(dataset, place, path)
+    channels = list(groups[place].ChannelDefinitionSequence)
+    names = tuple(_name(channel) for channel in channels)
+    keep, scales = _scales(channels, names, units, notes, path)
+    if not keep:
+        _refuse(path, "holds no channel that is a voltage", "no lead in the file")
+    missing = raw == padding if padding is not None else np.zeros(raw.shape, dtype=bool)
+    digital, gain = _to_units(raw[keep], missing[keep], np.array(scales))
+    missing = missing[keep] | (digital == MISSING) if digital.dtype == np.int16 else missing[keep]
+    return EcgRecord(
+        tuple(names[i] for i in keep),
+        digital,
+        gain,
+        float(groups[place].SamplingFrequency),
+        missing if missing.any() else None,
+        str(dataset.get("PatientID") or "") or None,
+        _time(dataset),
+        _age(str(dataset.get("PatientAge") or "")),
+        parse_sex(str(dataset.get("PatientSex") or "")),
+        tuple(notes),
+    )
+
+
+def _refuse(path: Path, came: str, reason: str) -> NoReturn:
+    accepted = "Accepted: a DICOM waveform object with ECG channels, whole and uncompressed."
+    raise RecordError(f"{path} {came}.", accepted, "Export the record again, or leave it out.", reason=reason)
+
+
+def _open(path: Path) -> Any:
+    from pydicom import dcmread  # takes a tenth of a second, and most records are not DICOM
+
+    try:
+        with warnings.catch_warnings():
+            # what does not conform elsewhere in the file is none of our business
+            warnings.filterwarnings("ignore", module="pydicom")
+            return dcmread(path, force=path.suffix.lower() in (".dcm", ".dicom"))
+    except FileNotFoundError:
+        _refuse(path, "does not exist", "file missing")
+    except Exception as error:  # pydicom raises many kinds for damaged files
+        _refuse(path, f"cannot be read as DICOM: {type(error).__name__}: {error}", "DICOM file unreadable")
+
+
+def _choose(groups: list[Any]) -> int:
+    """Place of the rhythm among the groups."""
+
+    def rank(place: int) -> tuple[bool, bool, int, float]:
+        group = groups[place]
+        label = str(group.get("MultiplexGroupLabel") or "").upper()
+        original = str(group.get("WaveformOriginality") or "ORIGINAL").upper() == "ORIGINAL"
+        leads = {lead_and_sign(_name(channel)) for channel in group.get("ChannelDefinitionSequence") or ()} - {None}
+        seconds = float(group.get("NumberOfWaveformSamples") or 0) / float(group.get("SamplingFrequency") or 1)
+        return not any(word in label for word in _MEDIAN_WORDS), original, len(leads), seconds
+
+    return max(range(len(groups)), key=rank)
+
+
+def _samples(dataset: Any, place: int, path: Path) -> tuple[np.ndarray, int | None]:
+    """Integers (channels, samples) as they are stored, and the value that stands for no sample."""
+    from pydicom.waveforms import multiplex_array
+
+    group = dataset.WaveformSequence[place]
+    coding = str(group.get("WaveformSampleInterpretation") or "")
+    if coding not in _LINEAR:
+        _refuse(path, f"codes its samples as {coding or 'nothing it names'}", "samples not decodable")
+    try:
+        raw = np.asarray(multiplex_array(dataset, place, as_raw=True)).T
+    except Exception as error:  # numpy's and pydicom's, by what is damaged
+        _refuse(path, f"has a waveform that cannot be decoded: {error}", "signal truncated or not decodable")
+    if not raw.size:
+        _refuse(path, "has a waveform without samples", "no samples")
+    stated = group.get("WaveformPaddingValue")
+    if stated is None:
+        return raw, None
+    if isinstance(stated, bytes):
+        little = dataset.file_meta.get("TransferSyntaxUID") != "1.2.840.10008.1.2.2"
+        return raw, int.from_bytes(stated, "little" if little else "big", signed=coding.startswith("S"))
+    return raw, int(stated)
+
+
+def _name(channel: Any) -> str:
+    """The first of label, meaning and code that is a lead; else the first that says anything."""
+    source = (channel.get("ChannelSourceSequence") or [None])[0]
+    said = [channel.get("ChannelLabel")]
+    if source is not None:
+        said += [source.get("CodeMeaning"), source.get("CodeValue")]
+    texts = [str(text) for text in said if text]
+    return next((text for text in texts if lead_and_sign(text)), texts[0] if texts else "")
+
+
+def _scales(
+    channels: list[Any], names: tuple[str, ...], units: str | None, notes: list[str], path: Path
+) -> tuple[list[int], list[tuple[float, float]]]:
+    """Places of the channels that are voltages, and (mV per unit of the samples, mV of sample 0) of each."""
+    keep, scales, others = [], [], []
+    for place, channel in enumerate(channels):
+        sensitivity, unit = channel.get("ChannelSensitivity"), channel.get("ChannelSensitivityUnitsSequence")
+        correction = channel.get("ChannelSensitivityCorrectionFactor")
+        factor = millivolt_per_unit(str(unit[0].get("CodeValue") or "?")) if unit else None
+        step = float(sensitivity) * float(1 if correction is None else correction) if sensitivity is not None else 0.0
+        if sensitivity is None and units is not None:
+            factor, step = millivolt_per_unit(units), 1.0
+        if factor is None or step == 0:
+            if lead_and_sign(names[place]):
+                came = f"states no sensitivity in volts for lead {names[place]}, and no option gives units"
+                _refuse(path, came, "unit of a lead unknown")
+            others.append(names[place] or "unnamed")
+            continue
+        keep.append(place)
+        scales.append((step * factor, float(channel.get("ChannelBaseline") or 0) * factor))
+    if others:
+        notes.append(f"no voltage: {' '.join(others)}")
+    return keep, scales
+
+
+def _to_units(raw: np.ndarray, missing: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integers with the baseline in them where it is a whole number of units, else mV; and the gain, positive."""
+    step, zero = scales[:, :1], scales[:, 1:]
+    shift = zero / step
+    whole = np.abs(shift - np.rint(shift)).max() < 1e-6
+    if not whole:
+        return np.where(missing, 0.0, raw * step + zero), np.ones(len(raw))
+    values = (raw.astype(np.int64) + np.rint(shift).astype(np.int64)) * np.sign(step).astype(np.int64)
+    values = np.where(missing, 0, values)
+    if np.abs(values).max() >= 1 << 31:
+        return values * np.abs(step), np.ones(len(raw))
+    narrow = values.min() >= MISSING and values.max() < 1 << 15
+    digital = values.astype(np.int16 if narrow else np.int32)
+    digital[missing] = MISSING
+    return digital, 1.0 / np.abs(step[:, 0])
+
+
+def _time(dataset: Any) -> datetime | None:
+    moments = [str(dataset.get("AcquisitionDateTime") or "")]
+    for what in ("Acquisition", "Content", "Study"):
+        moments.append(str(dataset.get(f"{what}Date") or "") + str(dataset.get(f"{what}Time") or ""))
+    for moment in moments:
+        try:
+            return datetime.strptime(moment[:14], "%Y%m%d%H%M%S")
+        except ValueError:
+            continue
+    return None
+
+
+def _age(text: str) -> float | None:
+    """``042Y``, ``018M``, ``003W``, ``012D`` as years."""
+    units = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+    return int(text[:3]) * units[text[3]] if len(text) == 4 and text[:3].isdigit() and text[3] in units else None

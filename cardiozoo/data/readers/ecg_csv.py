@@ -1,0 +1,161 @@
+"""CSV and other text tables of samples: a column (or a row) for each lead, with or without a header line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cardiozoo.data.ecg import lead_and_sign
+from cardiozoo.data.ecg_record import EcgRecord, millivolt_per_unit
+from cardiozoo.data.readers.ecg_arrays import array_record, oriented, refuse, required
+
+__all__ = ["read_csv"]
+
+_LARGEST = 1 << 30
+_NO_VALUE = {"", "na", "n/a", "null", "none", "-", "#n/a", "nan"}
+_CLOCK = re.compile(r"(time|t|seconds|sec|s|ms)\b.*", re.I)
+_COUNT = re.compile(r"(unnamed.*|index|samples?|n|)", re.I)
+_ACCEPTED = "Accepted: numbers separated by commas, semicolons, tabs or spaces, a column for each lead."
+
+
+@dataclass
+class _Table:
+    header: list[str]  # empty without a header line
+    values: np.ndarray  # float64 (rows, columns)
+
+
+def read_csv(path: Path, *, rate: float | None, units: str | None, leads: Sequence[str] | None) -> EcgRecord:
+    """A record of a text table.
+
+    A header line names the columns; what it does not name as leads is left out and noted. Without one, `leads` names
+    the columns, or the rows when the table lies on its side. Units in the header (``I (uV)``) must not contradict
+    `units`. A column of time must agree with `rate`.
+
+    Raises:
+        RecordError: Options missing, text that is no number, lines of different lengths, contradictions.
+    """
+    table, notes = _read(path), []
+    columns = [place for place, name in enumerate(table.header) if lead_and_sign(name)]
+    if columns:
+        leads = [table.header[place] for place in columns]
+        units = _units(path, leads, units)
+        others = [name or "unnamed" for place, name in enumerate(table.header) if place not in columns]
+        if others:
+            notes.append(f"columns ignored: {' '.join(others)}")
+        rate, units, leads = required(path, rate, units, leads)
+        _check_clock(path, table, rate)
+        array = table.values[:, columns].T
+    else:
+        rate, units, leads = required(path, rate, units, leads)
+        values = table.values
+        if values.shape[1] == len(leads) + 1 and _counts_up(values[:, 0]):
+            values, notes = values[:, 1:], ["first column ignored: it counts up"]
+        array = oriented(values, len(leads), path)
+    return array_record(_whole(array), leads, rate, units, path, tuple(notes))
+
+
+def _read(path: Path) -> _Table:
+    rows = _split(path)
+    labelled = [bool(row) and lead_and_sign(row[0]) is not None and len(row) > 2 for row in rows]
+    if all(labelled) and all(_is_number(row[1]) for row in rows):  # leads as rows, each beginning with its name
+        return _Table([row[0] for row in rows], _numbers(path, [row[1:] for row in rows], 1).T)
+    header = []
+    if not all(_is_number(cell) for cell in rows[0]):
+        header = [cell.strip().strip('"') for cell in rows[0]]
+        rows = rows[1:]
+    return _Table(header, _numbers(path, rows, 2 if header else 1))
+
+
+def _split(path: Path) -> list[list[str]]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        reason = "file missing" if isinstance(error, FileNotFoundError) else "file unreadable"
+        refuse(path, f"cannot be read: {error.strerror}", reason, _ACCEPTED, "Check the path.")
+    if len(content) > _LARGEST:
+        refuse(path, "is larger than 1 GiB", "file too large", _ACCEPTED, "Cut it, or leave it out.")
+    try:
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if not lines:
+        refuse(path, "is empty", "file empty", _ACCEPTED, "Fetch it again, or leave it out.")
+    if "\x00" in lines[0]:
+        refuse(path, "is no text", "format not recognised", _ACCEPTED, "Leave it out.")
+    separator = next((mark for mark in (";", "\t", ",") if mark in lines[0]), None)
+    rows = [line.split(separator) for line in lines]
+    if separator in (";", "\t"):
+        rows = [[cell.replace(",", ".") for cell in row] for row in rows]  # decimal commas
+    return rows
+
+
+def _is_number(cell: str) -> bool:
+    cell = cell.strip().strip('"')
+    if cell.lower() in _NO_VALUE:
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(path: Path, rows: list[list[str]], first_line: int) -> np.ndarray:
+    """float64 (rows, columns), NaN where a cell is empty."""
+    width = len(rows[0]) if rows else 0
+    for place, row in enumerate(rows):
+        if len(row) != width:
+            came = f"has {len(row)} cells in line {place + first_line} and {width} before"
+            refuse(path, came, "lines of different lengths", _ACCEPTED, "Write it again, or leave it out.")
+    if not rows:
+        refuse(path, "has a header and no samples", "no samples", _ACCEPTED, "Fetch it again, or leave it out.")
+    cells = [cell.strip().strip('"') for row in rows for cell in row]
+    cells = [cell if cell.lower() not in _NO_VALUE else "nan" for cell in cells]
+    try:
+        return np.array(list(map(float, cells))).reshape(len(rows), width)
+    except ValueError:
+        bad = next(place for place, cell in enumerate(cells) if not _is_number(cell))
+        came = f"says {cells[bad]!r} in line {bad // width + first_line}, where a number is expected"
+        refuse(path, came, "text where a number is expected", _ACCEPTED, "Correct it, or leave it out.")
+
+
+def _units(path: Path, names: list[str], units: str | None) -> str | None:
+    """The unit of the header when it states one for every lead, else the option's."""
+    brackets = [re.search(r"[\(\[]\s*([^\)\]]+?)\s*[\)\]]\s*$", name) for name in names]
+    stated = [match[1] if match and millivolt_per_unit(match[1]) else None for match in brackets]
+    if None in stated:
+        return units
+    factors = {millivolt_per_unit(text or "") for text in stated}
+    if len(factors) > 1 or (units is not None and millivolt_per_unit(units) not in factors):
+        came = f"states the units {', '.join(sorted(set(map(str, stated))))}, the option says {units}"
+        refuse(path, came, "units contradict each other", _ACCEPTED, "Correct units, or the header.")
+    return stated[0]
+
+
+def _check_clock(path: Path, table: _Table, rate: float) -> None:
+    """A column of time, in seconds or milliseconds, must tick at `rate`."""
+    for place, name in enumerate(table.header):
+        if not _CLOCK.fullmatch(name) or len(table.values) < 2:
+            continue
+        tick = np.median(np.diff(table.values[:, place]))
+        if np.isfinite(tick) and tick > 0 and min(abs(tick * rate - 1), abs(tick * rate / 1000 - 1)) > 0.01:
+            came = f"has a column {name} that ticks every {tick:g}, which is not {rate:g} a second"
+            refuse(path, came, "time column contradicts the rate", _ACCEPTED, "Correct rate.")
+
+
+def _counts_up(column: np.ndarray) -> bool:
+    steps = np.diff(column)
+    return len(steps) > 1 and bool((steps > 0).all()) and np.ptp(steps) < 0.01 * steps.mean()
+
+
+def _whole(array: np.ndarray) -> np.ndarray:
+    """int32 when every sample is a whole number below 2**31, so that the converter's integers stay what they are."""
+    if np.isfinite(array).all() and np.abs(array).max() < 1 << 31 and (array == np.rint(array)).all():
+        return array.astype(np.int32)
+    return array
