@@ -32,6 +32,7 @@ class IdKind(IntEnum):
     PATIENT = 1
     ADMISSION = 2
     STAY = 3
+    ECG = 4
     STUDY = 5
 
 
