@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -39,7 +41,7 @@ class DataSubject:
         return module
 
     def batches(self, split: str) -> list[Any]:
-        """All batches of a split, read once."""
+        """All batches of a split, read once; none of a validation or test split that the data do not have."""
         if split not in self._batches:
             self._batches[split] = list(loader(self.build(), split))
         return self._batches[split]
@@ -94,17 +96,31 @@ def check_specification(subject: DataSubject) -> None:
 
 
 def check_batches(subject: DataSubject) -> None:
-    """Keys, shapes, types and fill values of the batches of every split."""
-    spec = subject.build().spec
+    """Keys, shapes, types and fill values of the batches of every split.
+
+    A data module without a validation or test split says so by an empty list in place of a loader.
+    """
+    module = subject.build()
+    spec = module.spec
     for split in SPLITS:
-        assert subject.batches(split), f"the {split} split has no batch"
+        without = split != "train" and isinstance(loader(module, split), list)
+        assert subject.batches(split) or without, f"the {split} split has no batch"
         for batch in subject.batches(split):
             _check_batch(batch, spec, split)
 
 
 def check_targets(subject: DataSubject) -> None:
-    """Targets have the shape and the values of their task's kind."""
-    task = subject.build().spec.task
+    """Targets have the shape and the values of their task's kind; an unsupervised task has none."""
+    module = subject.build()
+    task = module.spec.task
+    if task.kind == "unsupervised":
+        assert task.num_classes == 0, f"an unsupervised task names the classes {task.classes}"
+        return
+    if task.kind == "regression":
+        for name in ("target_mean", "target_std"):
+            numbers = getattr(module, name, None)
+            fits = isinstance(numbers, list) and len(numbers) == task.num_classes
+            assert fits, f"{name} is {numbers!r}, expected one number a column of the target"
     for split in SPLITS:
         for batch in subject.batches(split):
             target, size = batch["target"], len(batch["id"])
@@ -137,9 +153,10 @@ def check_determinism(subject: DataSubject) -> None:
     for split in SPLITS:
         first = subject.batches(split)[:FEW]
         _same_batches(list(islice(iter(loader(again, split)), FEW)), first, f"{split}, a second module")
-    evaluation = loader(again, "val")
-    list(evaluation)
-    _same_batches(list(islice(iter(evaluation), FEW)), subject.batches("val")[:FEW], "val, a second pass")
+    for split in ("val", "test"):
+        evaluation = loader(again, split)
+        list(evaluation)
+        _same_batches(list(islice(iter(evaluation), FEW)), subject.batches(split)[:FEW], f"{split}, a second pass")
 
 
 def check_epochs(subject: DataSubject) -> None:
@@ -165,6 +182,25 @@ def check_resuming(subject: DataSubject) -> None:
         _same_batches(rest[: len(expected) - position], expected[position : position + FEW], f"after batch {position}")
 
 
+def check_features(subject: DataSubject) -> None:
+    """Features that are attached stand in for the ECG, sample by sample, and nothing else changes."""
+    module = subject.build()
+    if not hasattr(module, "attach_features"):
+        return
+    known = [(split, batch) for split in SPLITS for batch in subject.batches(split)]
+    vectors = {name: _vector(name) for _, batch in known for name in batch["id"]}
+    module.attach_features(vectors)
+    for split in SPLITS:
+        batches = list(islice(iter(loader(module, split)), FEW))
+        for got, expected in zip(batches, subject.batches(split)[:FEW], strict=True):
+            assert "ecg" not in got, f"{split}: a batch with features still holds the ECG"
+            assert got["id"] == expected["id"], f"{split}: features change which samples a batch holds"
+            wanted = torch.from_numpy(np.stack([vectors[name] for name in got["id"]]))
+            assert torch.equal(got["features"], wanted), f"{split}: features are not those of their samples"
+            same = "target" not in expected or torch.equal(got["target"].nan_to_num(), expected["target"].nan_to_num())
+            assert same, f"{split}: features change the target"
+
+
 CHECKS: tuple[Callable[[DataSubject], None], ...] = (
     check_specification,
     check_batches,
@@ -173,11 +209,13 @@ CHECKS: tuple[Callable[[DataSubject], None], ...] = (
     check_determinism,
     check_epochs,
     check_resuming,
+    check_features,
 )
 
 
 def _check_batch(batch: Mapping[str, Any], spec: DataSpec, split: str) -> None:
-    needed = ["id", "patient", "present", "target", "groups", *spec.modalities]
+    needed = ["id", "patient", "present", "groups", *spec.modalities]
+    needed += [] if spec.task.kind == "unsupervised" else ["target"]
     absent = [key for key in needed if key not in batch]
     assert not absent, f"{split}: a batch lacks {', '.join(absent)}"
     size = len(batch["id"])
@@ -197,12 +235,29 @@ def _check_batch(batch: Mapping[str, Any], spec: DataSpec, split: str) -> None:
         )
         assert values[mask].isfinite().all(), f"{split}: {modality} is not finite where it is present"
         assert not values[~mask].any(), f"{split}: {modality} is not 0 where it is absent"
+    if "ecg" in spec.modalities:
+        _check_leads(batch, spec, split)
     if "ehr" in spec.modalities:
         lengths, steps = batch["ehr_lengths"], batch["ehr"].shape[1]
         assert lengths.shape == (size,) and lengths.dtype == torch.int64, f"{split}: ehr_lengths must be int64 (B,)"
         assert ((lengths >= 1) & (lengths <= steps)).all(), f"{split}: lengths outside 1..{steps}"
         padding = batch["ehr"][~step_mask(lengths, steps)]
         assert not padding.any(), f"{split}: time series are not padded with 0"
+
+
+def _check_leads(batch: Mapping[str, Any], spec: DataSpec, split: str) -> None:
+    """The mask of the leads, and zeros where it says that there is none."""
+    leads, names = batch.get("ecg_leads"), spec.channels.get("ecg", ())
+    shape = (len(batch["id"]), len(names))
+    fits = isinstance(leads, Tensor) and leads.shape == shape and leads.dtype == torch.bool
+    assert fits, f"{split}: ecg_leads must be bool {shape}, one column a lead of the spec's channels"
+    assert torch.equal(batch["present"]["ecg"], leads.any(dim=1)), f"{split}: present['ecg'] is not any lead"
+    assert not batch["ecg"][~leads].any(), f"{split}: ecg is not 0 in absent leads"
+
+
+def _vector(name: str) -> np.ndarray:
+    """Eight numbers that no other id has."""
+    return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), dtype=np.uint8).astype(np.float32)
 
 
 def _endless(training: Any) -> Any:
