@@ -50,7 +50,8 @@ _BY_NUMBER = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"}
 _BY_NUMBER |= {number + 2: f"V{number}" for number in range(1, 7)}
 _CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d+)")
 _BRACKETS = re.compile(r"\s*[\(\[{][^\)\]}]*[\)\]}]\s*$")
-_PREFIX = re.compile(r"(?:MDC_ECG_LEAD|(?:ECG|EKG)[ _-]*\d*|LEAD|CHANNEL|ABLEITUNG)[ _:.-]*")
+# a hyphen that follows at once joins ("ECG-II"), one after a space is a minus ("Lead -aVR")
+_PREFIX = re.compile(r"(?:MDC_ECG_LEAD|(?:ECG|EKG)[ _]*\d*|LEAD|CHANNEL|ABLEITUNG)(?:-|[ _:.]*)")
 _UNIT = re.compile(r"[ _-]+[MUµμN]?V$")
 
 

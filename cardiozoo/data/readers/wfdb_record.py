@@ -19,6 +19,8 @@ from cardiozoo.errors import RecordError
 
 __all__ = ["read_wfdb"]
 
+# two's complement with the low or the high byte first, and offset binary
+_SIXTEEN_BITS = {"16": "<i2", "61": ">i2", "160": "<u2"}
 # what a format reserves for "no sample"
 _NO_SAMPLE = {
     **dict.fromkeys(("16", "61", "160", "516"), MISSING),
@@ -47,9 +49,9 @@ def read_wfdb(path: Path, verify: bool = True) -> EcgRecord:
 
         return read_segments(header_path, header, verify)
     notes = [] if header.rate_stated else ["rate not stated: 250 Hz taken, the default of WFDB"]
-    plain = all(s.format == "16" and s.per_frame == 1 and s.skew == 0 for s in header.signals)
+    plain = all(s.format in _SIXTEEN_BITS and s.per_frame == 1 and s.skew == 0 for s in header.signals)
     if plain:
-        raw, signals, rate = _read_format_16(header_path, header, notes), header.signals, header.rate
+        raw, signals, rate = _read_sixteen_bits(header_path, header, notes), header.signals, header.rate
         if verify:
             _verify(raw, signals, header_path, notes)
     else:
@@ -79,8 +81,8 @@ def signal_path(header_path: Path, name: str) -> Path:
     return header_path.with_name(name)
 
 
-def _read_format_16(header_path: Path, header: Header, notes: list[str]) -> np.ndarray:
-    """int16 (channels, samples) from one or several files of interleaved little-endian integers."""
+def _read_sixteen_bits(header_path: Path, header: Header, notes: list[str]) -> np.ndarray:
+    """int16 (channels, samples) from one or several files of interleaved integers of 16 bits."""
     parts: list[np.ndarray] = []
     samples = header.samples
     first = 0
@@ -91,7 +93,7 @@ def _read_format_16(header_path: Path, header: Header, notes: list[str]) -> np.n
         path, channels = signal_path(header_path, line.file), last - first
         try:
             count = -1 if samples is None else samples * channels
-            values = np.fromfile(path, dtype="<i2", count=count, offset=line.offset)
+            values = np.fromfile(path, dtype=_SIXTEEN_BITS[line.format], count=count, offset=line.offset)
         except FileNotFoundError:
             _refuse(f"{header_path} needs {path.name}, which is not there.", "signal file missing")
         except OSError as error:
@@ -103,6 +105,8 @@ def _read_format_16(header_path: Path, header: Header, notes: list[str]) -> np.n
         if len(values) < samples * channels or samples == 0:
             came = f"{path} holds {len(values) // channels} samples of {channels} signals; its header says {samples}."
             _refuse(came, "signal file truncated" if samples else "no samples")
+        if line.format == "160":
+            values = values.astype(np.int32) - 32768
         parts.append(values.reshape(samples, channels).T)
         first = last
     return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts), dtype=np.int16)

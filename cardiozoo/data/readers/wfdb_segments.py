@@ -29,9 +29,11 @@ def read_segments(path: Path, header: Header, verify: bool) -> EcgRecord:
     start = 0
     for name, samples in header.segments or ():
         if samples and name != "~":
-            segment = path.with_name(f"{name}.hea")
-            if "/" in name or "\\" in name or read_header(segment).segments is not None:
+            if "/" in name or "\\" in name:
                 raise _broken(f"{path} names {name!r} as a segment.")
+            segment = path.with_name(f"{name}.hea")
+            if read_header(segment).segments is not None:
+                raise _broken(f"{segment} has segments in turn.")
             record = read_wfdb(segment, verify)
             if record.rate != header.rate or record.digital.shape[1] < samples:
                 came = f"{segment}: {record.digital.shape[1]} samples at {record.rate:g} Hz, "
