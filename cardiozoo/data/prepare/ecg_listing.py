@@ -73,7 +73,9 @@ class Listing:
             self.counts[name] = int(value)
 
     def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
+        """Say something once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def close(self) -> None:
         """End the flow with what is left."""

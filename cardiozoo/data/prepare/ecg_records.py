@@ -45,7 +45,7 @@ def records_table(table: pl.DataFrame) -> pl.DataFrame:
 
 def fill_from_files(listing: Listing) -> None:
     """Age, sex and time of the records' files where the tables give none."""
-    time = pl.col("file_time").str.to_datetime(time_unit="us", strict=False)
+    time = pl.col("file_time").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
     for name, found in (("age", pl.col("file_age")), ("sex", pl.col("file_sex")), ("time", time)):
         if name not in listing.table.columns:
             listing.table = listing.table.with_columns(pl.lit(None, dtype=_TYPES[name]).alias(name))

@@ -63,7 +63,9 @@ def same_origin(ecg: list[Path], others: list[Path]) -> dict[str, Any] | None:
         RawDataError: One of the two is synthetic and the other is not.
     """
     marker = read_simulator(ecg)
-    if others and (marker is None) != (read_simulator(others) is None):
+    # the simulator marks the folder that it was given, in which it makes those of the releases
+    beside = [folder for other in others for folder in (other, other.absolute().parent)]
+    if others and (marker is None) != (read_simulator(beside) is None):
         raise RawDataError(
             "The ECGs and the tables of patients are of different origin: one of the two is synthetic.",
             "Both real, or both of one simulation.",

@@ -173,7 +173,7 @@ def _other_patient(read: pl.DataFrame, listing: Listing) -> pl.Series:
     used = read.filter(pl.col("file_reason").is_null())
     stated = pl.col("file_patient").is_not_null()
     listing.count("headers that name no subject", used.select((~stated).sum()).item())
-    time = pl.col("file_time").str.to_datetime(time_unit="us", strict=False)
+    time = pl.col("file_time").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
     listing.count("headers with another time than the table", used.select((time != pl.col("time")).sum()).item())
     other = stated & (pl.col("file_patient") != pl.col("patient"))
     return read.select(pl.when(other).then(pl.lit("header names another subject")).alias("reason")).to_series()

@@ -1,0 +1,205 @@
+"""The user's table as a listing: what columns mean, whose each record is, and which rows contradict each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+from cardiozoo.data.prepare.ecg_cohort_columns import (
+    AgeUnit,
+    SexCode,
+    nothing_to_null,
+    read_age,
+    read_fold,
+    read_sex,
+    read_split,
+    read_target,
+    read_time,
+    split_of_folds,
+)
+from cardiozoo.data.prepare.ecg_listing import Listing
+from cardiozoo.data.prepare.tables import read_text_table
+from cardiozoo.errors import RawDataError
+
+#: column -> other names under which it is recognised; what is taken for it is said aloud
+ALIASES = {
+    "path": ("file", "filename", "file_name", "file_path", "filepath", "ecg_path"),
+    "patient": ("patient_id", "patientid", "subject_id", "subject", "pid"),
+    "sex": ("gender",),
+    "age": ("age_years",),
+    "id": ("ecg_id", "record_id"),
+    "time": ("ecg_time", "recording_date"),
+    "index": (),
+    "split": (),
+    "fold": ("strat_fold",),
+}
+_ACCEPTED = "Columns: path (required), patient, age, sex, id, time, index, split, fold; every other one is a target."
+_NO_PATIENT = "records without a patient, each a patient of its own"
+
+
+def read_cohort(path: Path, root: Path, sex_code: SexCode | None, age_unit: AgeUnit) -> Listing:
+    """The records of a table of one's own.
+
+    Args:
+        path: The CSV.
+        root: Folder of relative paths.
+        sex_code: What numbers in the column sex mean.
+        age_unit: Unit of the column age.
+
+    Raises:
+        RawDataError: The table cannot be read, has no path, no row, or columns that cannot be understood; an id is
+            there twice; a patient is in two splits or folds.
+    """
+    raw, notes = _named(read_text_table(path, lower=False), path)
+    if not raw.height:
+        raise RawDataError(f"{path} has no row.", "A row for each ECG.", "Fill the table.")
+    raw = raw.with_columns(nothing_to_null(name) for name in raw.columns if name != "path")
+    listing = Listing(_identified(raw, root))
+    for note in notes:
+        listing.note(note)
+    listing.count(_NO_PATIENT, raw["patient"].null_count() if "patient" in raw.columns else raw.height)
+    if missing := listing.counts.get(_NO_PATIENT):
+        which = f"{missing:,} rows name no patient" if "patient" in raw.columns else "The table has no column patient"
+        listing.note(f"{which}: each such record counts as a patient of its own. If people have several, say whose.")
+    _add_people(listing, raw, sex_code, age_unit)
+    _add_splits(listing, raw)
+    targets = [read_target(raw[name], listing) for name in raw.columns if name.startswith("target/")]
+    listing.table = listing.table.hstack(targets)
+    if not targets:
+        listing.note("The table has no target: every column has a meaning of its own.")
+    listing.exclude(pl.col("path").is_null(), "no path")
+    _exclude_repeated(listing)
+    return listing
+
+
+def _named(raw: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Columns under their own names, whatever the letter case or alias; all others as ``target/<name>``."""
+    by_lower: dict[str, list[str]] = {}
+    for name in raw.columns:
+        by_lower.setdefault(name.lower(), []).append(name)
+    renamed, notes = {}, []
+    for column, others in ALIASES.items():
+        found = next((names for alias in (column, *others) if (names := by_lower.get(alias))), [])
+        if len(found) > 1:
+            raise RawDataError(f"{path} has the columns {' and '.join(found)}.", _ACCEPTED, "Rename one of them.")
+        if found:
+            renamed[found[0]] = column
+            if found[0].lower() != column:
+                notes.append(f"The column '{found[0]}' is taken for {column}.")
+    if "path" not in renamed.values():
+        raise RawDataError(
+            f"{path} has no column path; it has {', '.join(raw.columns)[:300]}.",
+            _ACCEPTED,
+            "Rename the column of files.",
+        )
+    timed = next((name for name, column in renamed.items() if column == "time"), None)
+    if timed is not None and read_time(raw[timed]).is_null().all():
+        del renamed[timed]  # a time to an event, perhaps
+        notes = [note for note in notes if not note.endswith("for time.")]
+        notes.append(f"The column '{timed}' holds no dates such as 2024-05-31 12:30:00 and is taken for a target.")
+    named = raw.select(pl.col(name).alias(renamed.get(name, f"target/{name}")) for name in raw.columns if name)
+    return named, notes
+
+
+def _identified(raw: pl.DataFrame, root: Path) -> pl.DataFrame:
+    """id, patient, path, file and, where there is one, index."""
+    files = [None if path is None else _header_of(root, path) for path in raw["path"].to_list()]
+    table = raw.select("path").with_columns(pl.Series("file", files, dtype=pl.String))
+    suffix = pl.lit("")
+    if "index" in raw.columns:
+        numbers = raw["index"].str.strip_suffix(".0").cast(pl.Int64, strict=False)
+        rows = numbers.null_count() == raw["index"].null_count()  # else they are ids of exams, as text
+        table = table.with_columns((numbers if rows else raw["index"]).alias("index"))
+        suffix = pl.when(raw["index"].is_null()).then(pl.lit("")).otherwise(pl.lit("#") + raw["index"])
+    if "id" in raw.columns:
+        ids = raw["id"]
+        if ids.null_count() or ids.n_unique() < len(ids):
+            raise RawDataError(
+                "The column id is empty in some rows, or holds one id twice.",
+                "An id of its own for each record.",
+                "Correct the column, or remove it: the names of the files are the ids then.",
+            )
+        table = table.with_columns(ids)
+    else:
+        records = [None if file is None else _record_of(file) for file in files]
+        stems = [None if record is None else Path(record).name for record in records]
+        named = pl.DataFrame({"stem": stems, "record": records, "path": raw["path"]}).cast(pl.String)
+        named = named.select(pl.all() + suffix)
+        unique = named["stem"].n_unique() == named["record"].n_unique()
+        table = table.with_columns(named["stem" if unique else "path"].alias("id"))
+    alone = pl.format("record {}", pl.col("id").fill_null("without a path"))
+    if "patient" not in raw.columns:
+        return table.with_columns(alone.alias("patient"))
+    # a program that met a gap has written 123 as 123.0
+    patient = raw["patient"].str.replace(r"^(\d+)\.0+$", "$1")
+    return table.with_columns(patient.alias("patient")).with_columns(pl.coalesce("patient", alone).alias("patient"))
+
+
+def _header_of(root: Path, path: str) -> str:
+    """The file to look for: of a WFDB record named without an ending, its header."""
+    if not os.path.isfile(root / path) and os.path.isfile(f"{root / path}.hea"):
+        return f"{path}.hea"
+    return path
+
+
+def _record_of(file: str) -> str:
+    """What tells records apart: the file, and for the files of a WFDB record its name."""
+    path = os.path.normpath(file)
+    return path[:-4] if path.lower().endswith((".hea", ".dat", ".mat")) else path
+
+
+def _add_people(listing: Listing, raw: pl.DataFrame, sex_code: SexCode | None, age_unit: AgeUnit) -> None:
+    """time, age and sex; people with two sexes are reported."""
+    if "time" in raw.columns:
+        time = read_time(raw["time"])
+        listing.count("time not understood, taken as missing", (time.is_null() & raw["time"].is_not_null()).sum())
+        listing.table = listing.table.with_columns(time.alias("time"))
+    if "sex" in raw.columns:
+        listing.table = listing.table.with_columns(read_sex(raw["sex"], sex_code, listing).alias("sex"))
+        sexes = listing.table.group_by("patient").agg(pl.col("sex").drop_nulls().n_unique())
+        several = sexes.filter(pl.col("sex") > 1).height
+        listing.count("patients with two sexes", several)
+        if several:
+            listing.note(
+                f"{several:,} patients are female in one row and male in another: is the column patient right?"
+            )
+    if "age" in raw.columns:
+        listing.table = listing.table.with_columns(read_age(raw["age"], age_unit, listing).alias("age"))
+        listing.clear_outside("age", 0, 120)
+
+
+def _add_splits(listing: Listing, raw: pl.DataFrame) -> None:
+    """The table's own split and fold, each of them one a patient."""
+    for name, read in (("split", read_split), ("fold", read_fold)):
+        if name in raw.columns:
+            listing.table = listing.table.with_columns(read(raw[name]).alias(name))
+            several = listing.table.group_by("patient").agg(pl.col(name).n_unique()).filter(pl.col(name) > 1)["patient"]
+            if len(several):
+                raise RawDataError(
+                    f"{len(several):,} patients are in more than one {name}, for instance {several.sort()[0]}.",
+                    f"All records of a patient in one {name}.",
+                    f"Correct the column {name}, or remove it: patients are then split by a hash.",
+                )
+    if "fold" in listing.table.columns and "split" not in listing.table.columns:
+        listing.table = listing.table.with_columns(split_of_folds(listing.table["fold"], listing).alias("split"))
+
+
+def _exclude_repeated(listing: Listing) -> None:
+    """Rows of one record: the first stays where they agree; where they do not, nobody knows which is right."""
+    table = listing.table
+    keys = [_record_of(file) for file in table["file"].to_list()]
+    key = ["_key", "index"] if "index" in table.columns else ["_key"]
+    table = table.with_columns(pl.Series("_key", keys, dtype=pl.String))
+    facts = [name for name in table.columns if name not in ("id", "path", "file", *key)]
+    facts += [] if "patient" in facts else ["patient"]
+    # a record without a patient is a patient named after its id, which says nothing of agreement
+    own = pl.col("patient").str.starts_with("record ")
+    told = table.with_columns(pl.when(own).then(None).otherwise(pl.col("patient")).alias("patient"))
+    kinds = pl.struct(facts).n_unique().over(key)
+    conflict = told.select(kinds.alias("kinds"))["kinds"] > 1
+    again = ~table.select(pl.struct(key).is_first_distinct().alias("first"))["first"]
+    reason = pl.when(conflict).then(pl.lit("record listed again with other values"))
+    reason = reason.when(again).then(pl.lit("record listed again"))
+    listing.exclude_with_reasons(pl.select(reason.otherwise(None)).to_series())
