@@ -248,6 +248,11 @@ class EcgDataModule(L.LightningDataModule):
         return bool(len(self.samples.rows_of("val")))
 
     @property
+    def sample_ids(self) -> list[str]:
+        """Ids of all samples of all splits."""
+        return self.records["id"][self.samples.row].to_list()
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """The manifest of the store."""
         return self.store.manifest

@@ -12,15 +12,15 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import signal
 
 from cardiozoo.data.ecg import MISSING
+from cardiozoo.data.ecg_filters import remove_drift, smooth_powerline
 
 Standardise = Literal["lead", "train", "train_lead", "none"]
 
-HIGHPASS_ORDER = 5
-# the rate below which the published recipe smooths over two samples only
-_SMOOTHED_RATE = 100
+# records that are filtered together: their leads stay in the cache between one step and the next
+_BLOCK_RECORDS = 4
 
 
 @dataclass(frozen=True)
@@ -81,60 +81,6 @@ def close_gaps(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return found
 
 
-def high_pass(values: np.ndarray, rate: float, cutoff: float = 0.5) -> np.ndarray:
-    """Butterworth high-pass of order 5, run forwards and backwards: no shift in time, twice the attenuation.
-
-    The filter of neurokit2's default cleaning (Makowski et al., 2021), over all rows at once.
-
-    Args:
-        values: (..., S), any unit.
-        rate: Samples per second.
-        cutoff: Hz.
-
-    Returns:
-        float64 (..., S).
-    """
-    sections = signal.butter(HIGHPASS_ORDER, cutoff, btype="highpass", output="sos", fs=rate)
-    # what sosfiltfilt pads by itself, or all that a short record has
-    zeros = min(int((sections[:, 2] == 0).sum()), int((sections[:, 5] == 0).sum()))
-    padding = 3 * (2 * len(sections) + 1 - zeros)
-    return signal.sosfiltfilt(sections, values, axis=-1, padlen=min(padding, values.shape[-1] - 1))
-
-
-def smooth_powerline(values: np.ndarray, rate: float, mains: float = 50.0) -> np.ndarray:
-    """Moving average over one period of the mains, run forwards and backwards.
-
-    The smoothing of neurokit2's default cleaning, whose period is a whole number of samples (8 for mains of 60 Hz at
-    500 Hz) and two below 100 Hz. Both runs together are one triangular window over the signal, which is continued at
-    its ends by its point reflection.
-
-    Args:
-        values: (..., S), any unit.
-        rate: Samples per second.
-        mains: Hz.
-
-    Returns:
-        (..., S), of the floating type of `values`.
-    """
-    width = int(rate / mains) if rate >= _SMOOTHED_RATE else 2
-    if width < 2:
-        return values
-    padding = min(3 * width, values.shape[-1] - 1)
-    longer = _reflect(values, padding)
-    # an even window lies half a sample off; the second run, the other way, puts it back
-    shift = -1 if width % 2 == 0 else 0
-    once = ndimage.uniform_filter1d(longer, width, axis=-1, mode="nearest")
-    twice = ndimage.uniform_filter1d(once, width, axis=-1, mode="nearest", origin=shift)
-    return twice[..., padding : padding + values.shape[-1]]
-
-
-def _reflect(values: np.ndarray, padding: int) -> np.ndarray:
-    """Continue (..., S) on both sides by its point reflection at its first and last value."""
-    before = 2 * values[..., :1] - values[..., padding:0:-1]
-    after = 2 * values[..., -1:] - values[..., -2 : -padding - 2 : -1]
-    return np.concatenate([before, values, after], axis=-1)
-
-
 def resample(values: np.ndarray, ratio: Fraction) -> np.ndarray:
     """Change the rate by `ratio` with a linear-phase anti-aliasing filter (polyphase); ends are continued as a line.
 
@@ -169,12 +115,18 @@ def standardise_leads(values: np.ndarray) -> np.ndarray:
 
 
 def clean(values: np.ndarray, options: SignalOptions) -> np.ndarray:
-    """Filters and resampling of whole records without gaps: float32 (..., S) in mV -> float32 (..., S') in mV."""
-    if options.highpass is not None:
-        values = high_pass(values, options.stored_rate, options.highpass)
-    if options.powerline is not None:
-        values = smooth_powerline(values, options.stored_rate, options.powerline)
-    return resample(values, options.ratio).astype(np.float32, copy=False)
+    """Filters and resampling of whole records without gaps: float32 (B, L, S) in mV -> float32 (B, L, S') in mV."""
+    if options.highpass is None and options.powerline is None and options.ratio == 1:
+        return values
+    cleaned = np.empty((*values.shape[:-1], options.samples(values.shape[-1])), dtype=np.float32)
+    for first in range(0, len(values), _BLOCK_RECORDS):
+        part = values[first : first + _BLOCK_RECORDS]
+        if options.highpass is not None:
+            part = remove_drift(part, options.stored_rate, options.highpass)
+        if options.powerline is not None:
+            part = smooth_powerline(part, options.stored_rate, options.powerline)
+        cleaned[first : first + _BLOCK_RECORDS] = resample(part, options.ratio)
+    return cleaned
 
 
 def transform(
