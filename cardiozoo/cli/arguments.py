@@ -73,6 +73,8 @@ def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Argume
     below: list[str] = []
     if result.source_run is not None:
         config = _config_of_run(result)
+        if result.checkpoint is not None and not result.only_help:
+            config = _completed(config, read_hyperparameters(result.checkpoint))
         result.asked = merged(config, result.asked)
         below = [_inline(config)]
     else:
@@ -137,7 +139,7 @@ def _find_weights(result: Arguments) -> None:
         result.source_run = Path(str(folder))
         _check_run(result.source_run)
         result.resume = result.source_run if asked["resume"] is not None else None
-        result.checkpoint = result.source_run / "checkpoints" / ("last.ckpt" if result.resume else "best.ckpt")
+        result.checkpoint = _weights_of_run(result.source_run, "last.ckpt" if result.resume else "best.ckpt")
     if asked["ckpt_path"] is not None:
         result.checkpoint = Path(str(asked["ckpt_path"]))
     if result.checkpoint is not None and not result.checkpoint.is_file():
@@ -146,6 +148,19 @@ def _find_weights(result: Arguments) -> None:
             "A checkpoint file, for example RUN/checkpoints/best.ckpt.",
             "To continue a run that was stopped: cardiozoo fit --resume RUN",
         )
+
+
+def _weights_of_run(run: Path, name: str) -> Path:
+    """A checkpoint of a run; the last one stands for the best one of a finished run that had no validation."""
+    folder = run / "checkpoints"
+    if not (folder / name).is_file() and (folder / "last.ckpt").is_file() and not _has_best(run):
+        return folder / "last.ckpt"
+    return folder / name
+
+
+def _has_best(run: Path) -> bool:
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    return facts.get("status") != "completed" or bool((facts.get("checkpoint") or {}).get("best"))
 
 
 def _without(tokens: list[str], keys: tuple[str, ...]) -> list[str]:
@@ -189,6 +204,14 @@ def _config_of_run(result: Arguments) -> dict[str, Any]:
         return config
     trainer = {key: config["trainer"][key] for key in ("precision", "accelerator") if key in config.get("trainer", {})}
     return {key: config[key] for key in ("model", "data", "seed_everything") if key in config} | {"trainer": trainer}
+
+
+def _completed(config: dict[str, Any], hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """The config of a run with what the model settled itself when it was built: options the config left open."""
+    init = (config.get("model") or {}).get("init_args") or {}
+    settled = {key: hyperparameters[key] for key, value in init.items() if value is None and key in hyperparameters}
+    settled = {key: value for key, value in settled.items() if value is not None and key not in LINKED}
+    return merged(config, {"model": {"init_args": settled}}) if settled else config
 
 
 def _config_of_checkpoint(result: Arguments, hyperparameters: dict[str, Any]) -> dict[str, Any]:

@@ -55,13 +55,13 @@ def run_facts(
 
 
 def checkpoint_facts(trainer: Trainer, folder: Path) -> dict[str, Any]:
-    """Which checkpoints a training left, and the score that selected the best one."""
+    """Which checkpoints a training left, and the score that selected the best one; without a validation, the last."""
     callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     best = callbacks[0]
     last = next((c.best_model_path for c in callbacks if c.monitor is None and c.best_model_path), "")
     score = best.best_model_score
     return {
-        "best": _relative(best.best_model_path, folder),
+        "best": None if best.monitor is None else _relative(best.best_model_path, folder),
         "last": _relative(last, folder),
         "monitor": best.monitor,
         "score": None if score is None else float(score),

@@ -16,15 +16,17 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from cardiozoo.cli.arguments import Arguments
 from cardiozoo.cli.facts import changed_options, checkpoint_facts, departures, registered_name, run_facts
 from cardiozoo.errors import CheckpointError
-from cardiozoo.training.callbacks import default_callbacks
+from cardiozoo.training.callbacks import default_callbacks, validates
 from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
 from cardiozoo.training.logs import join, set_aside
-from cardiozoo.training.output import EpochLines, ShortProgressBar, short_metrics
+from cardiozoo.training.output import SHOWN, EpochLines, ShortProgressBar, short_metrics
 from cardiozoo.training.predictions import PredictionWriter
 from cardiozoo.training.processes import global_rank
 from cardiozoo.training.record import RunRecord, write_json
 from cardiozoo.training.resume import ExactResume, WholeFiles
 from cardiozoo.training.run_folder import choose_run_folder, continue_run_folder
+
+NO_VALIDATION = "no validation split: nothing stops the training early, and the last checkpoint is the one that counts"
 
 
 class Session:
@@ -55,7 +57,8 @@ class Session:
         self.folder = Path()
         self.record: RunRecord | None = None
         self.trainer: Trainer | None = None
-        self.monitor: dict[str, str] = {}
+        self.monitor: dict[str, str | None] = {}
+        self.validates = True
         if arguments.checkpoint is not None:
             check_linked(arguments.checkpoint, read_hyperparameters(arguments.checkpoint), linked)
 
@@ -86,13 +89,19 @@ class Session:
 
     def trainer_arguments(self, given: Any, monitor: str, monitor_mode: str) -> dict[str, Any]:
         """Arguments of the Trainer that follow from the run; what the config brings itself stays."""
-        self.monitor = {"monitor": monitor, "mode": monitor_mode}
+        # A data module that does not say has a validation split, as Lightning assumes too.
+        self.validates = bool(getattr(self.data, "has_validation", True)) and given.get("limit_val_batches") != 0
+        self.monitor = {
+            "monitor": monitor if self.validates else None,
+            "mode": monitor_mode if self.validates else None,
+        }
         callbacks = _as_list(given.get("callbacks"))
         ours: list[Callback] = [ExactResume(), PredictionWriter(self.folder)]
         if self.command == "fit" and not given.get("fast_dev_run"):
             every, patience = self.config.save_every_n_steps, self.config.patience
             if given.get("enable_checkpointing") is not False:
-                ours += default_callbacks(callbacks, self.folder, monitor, monitor_mode, patience, every)
+                chosen = (monitor, monitor_mode, patience, every, self.validates)
+                ours += default_callbacks(callbacks, self.folder, *chosen)
         ours.append(EpochLines())
         wanted = given.get("enable_progress_bar") is not False and sys.stderr.isatty()
         if wanted and not any(isinstance(callback, ProgressBar) for callback in callbacks):
@@ -128,6 +137,9 @@ class Session:
             facts[kind]["options_changed"] = changed_options(kind, values, self.defaults)
         facts["departures"] = departures(self.names)
         facts["seed"] = _seed(self.config)
+        if self.command == "fit" and not self.validates:
+            facts["deviations"].append(NO_VALIDATION)
+            self._say(f"cardiozoo: {NO_VALIDATION}")
         self.record = RunRecord(self.folder, facts, write=trainer.is_global_zero)
         size = f"{self.names['model']} with {facts['model']['parameters']:,} parameters"
         devices = f" on {trainer.world_size} processes" if trainer.world_size > 1 else ""
@@ -161,7 +173,7 @@ class Session:
     # --- After -----------------------------------------------------------------------------------------------------
 
     def after_fit(self) -> None:
-        """Tests the best checkpoint on the test split and judges the predictions."""
+        """Judges the best checkpoint on the test split."""
         trainer = self.trainer
         assert trainer is not None and self.record is not None
         self.record.update(epochs=trainer.current_epoch, steps=trainer.global_step)
@@ -169,11 +181,25 @@ class Session:
             self._say("cardiozoo: fast_dev_run leaves no checkpoint, so nothing is tested")
             return
         best = self._best_checkpoint()
-        self.record.update(checkpoint=checkpoint_facts(trainer, self.folder))
+        self.record.update(checkpoint=checkpoint_facts(trainer, self.folder) | {"judged": f"checkpoints/{best.name}"})
         if self.config.evaluate:
-            trainer.test(self.model, datamodule=self.data, ckpt_path=str(best), verbose=False)
+            self._try(best)
+
+    def _try(self, weights: Path) -> None:
+        """Runs the weights on the test split, or on the validation split where there is no other, and judges them."""
+        assert self.trainer is not None
+        options = {"datamodule": self.data, "ckpt_path": str(weights), "verbose": False}
+        if not _is_empty(self.data.test_dataloader()):
+            self.trainer.test(self.model, **options)
             self._keep_metrics()
             self._judge()
+        elif self.validates and not _is_empty(self.data.val_dataloader()):
+            self._say("cardiozoo: the data have no test split, so the validation split is judged")
+            self.trainer.validate(self.model, **options)
+            self._keep_metrics()
+            self._judge("predictions.val.parquet")
+        else:
+            self._say("cardiozoo: the data have neither a test nor a validation split, so nothing is judged")
 
     def after_test(self) -> None:
         """Judges the predictions of the test split."""
@@ -186,7 +212,7 @@ class Session:
         assert self.trainer is not None
         self._keep_metrics()
         if self.trainer.is_global_zero:
-            print(short_metrics(self.trainer, "val/loss", "val/auroc", "val/auprc"))
+            print(short_metrics(self.trainer, *SHOWN))
         self._say_written()
 
     def after_predict(self) -> None:
@@ -203,6 +229,9 @@ class Session:
         assert self.trainer is not None
         callback = self.trainer.checkpoint_callback
         best = Path(getattr(callback, "best_model_path", "") or "missing")
+        last = self.folder / "checkpoints" / "last.ckpt"
+        if not best.is_file() and not validates(self.trainer) and last.is_file():
+            return last
         if not best.is_file():
             raise CheckpointError(
                 f"Training ended after {self.trainer.global_step} steps without a checkpoint; nothing can be tested.",
@@ -218,7 +247,7 @@ class Session:
         )
         return best.with_name("last.ckpt")
 
-    def _judge(self) -> None:
+    def _judge(self, table: str = "predictions.parquet") -> None:
         assert self.trainer is not None
         if not self.trainer.is_global_zero:
             return
@@ -226,10 +255,11 @@ class Session:
 
         from cardiozoo.evaluation import evaluate_run
 
-        evaluation = evaluate_run(self.folder, n_bootstrap=self.config.n_bootstrap, seed=_seed(self.config))
+        settings = {"n_bootstrap": self.config.n_bootstrap, "seed": _seed(self.config)}
+        evaluation = evaluate_run(self.folder, predictions=self.folder / table, **settings)
         evaluation.render(Console(width=None if sys.stdout.isatty() else 120))
         self._say_written()
-        print(f"Report: {self.folder / 'report.html'}")
+        print(f"Report: {evaluation.report}")
 
     def _say_written(self) -> None:
         assert self.trainer is not None
@@ -257,6 +287,11 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _is_empty(loaders: Any) -> bool:
+    """Whether a data module has no such split: it answers with an empty list."""
+    return isinstance(loaders, list) and not loaders
 
 
 def _seed(config: Any) -> int:

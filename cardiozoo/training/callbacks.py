@@ -11,12 +11,21 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from cardiozoo.errors import OptionError
 
 
+def validates(trainer: Trainer) -> bool:
+    """Whether a training has anything to validate on; a data module without such a split has no batch of it."""
+    return bool(trainer.enable_validation and sum(trainer.num_val_batches))
+
+
 class DefinedEarlyStopping(EarlyStopping):
     """Early stopping that passes over validations whose score is undefined (a class absent from the split).
 
     Raises:
         OptionError: The monitored metric is not among those that the model logs.
     """
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if validates(trainer):  # without a validation nothing was logged that could stop the training
+            super().on_train_epoch_end(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = trainer.callback_metrics
@@ -32,7 +41,13 @@ class DefinedEarlyStopping(EarlyStopping):
 
 
 def default_callbacks(
-    given: list[Callback], folder: Path, monitor: str, mode: str, patience: int, every_n_steps: int | None
+    given: list[Callback],
+    folder: Path,
+    monitor: str,
+    mode: str,
+    patience: int,
+    every_n_steps: int | None,
+    validation: bool = True,
 ) -> list[Callback]:
     """Early stopping, ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
 
@@ -43,6 +58,8 @@ def default_callbacks(
         mode: ``max`` or ``min``.
         patience: Validations without improvement before training stops; 0 never stops early.
         every_n_steps: Save ``last.ckpt`` also after so many steps, not only after each epoch.
+        validation: Whether the data have a validation split; without one nothing stops the training early, nothing
+            selects a checkpoint, and there is the last one only.
 
     Raises:
         OptionError: A negative patience.
@@ -50,13 +67,14 @@ def default_callbacks(
     if patience < 0:
         raise OptionError(f"patience {patience}.", "A number of validations, or 0 to never stop early.")
     callbacks: list[Callback] = []
-    if patience > 0 and not any(isinstance(callback, EarlyStopping) for callback in given):
+    if validation and patience > 0 and not any(isinstance(callback, EarlyStopping) for callback in given):
         callbacks.append(DefinedEarlyStopping(monitor=monitor, mode=mode, patience=patience, check_finite=False))
     if any(isinstance(callback, ModelCheckpoint) for callback in given):
         return callbacks
     here = {"dirpath": folder / "checkpoints", "enable_version_counter": False, "auto_insert_metric_name": False}
     # The best one first: what it knows of the best score so far is then part of the last one.
-    callbacks.append(ModelCheckpoint(**here, filename="best", monitor=monitor, mode=mode))
+    if validation:
+        callbacks.append(ModelCheckpoint(**here, filename="best", monitor=monitor, mode=mode))
     callbacks.append(ModelCheckpoint(**here, filename="last", save_on_train_epoch_end=True))
     if every_n_steps:
         callbacks.append(ModelCheckpoint(**here, filename="last", every_n_train_steps=every_n_steps))

@@ -41,7 +41,8 @@ def check_linked(path: Path, trained: dict[str, Any], linked: dict[str, Any]) ->
     """
     for key, now in linked.items():
         then = trained.get(key, now)
-        if key.startswith("monitor") or then is None or now is None or _same(then, now):
+        # The scale of a target is part of the weights: a checkpoint keeps its own, whatever the data at hand.
+        if key.startswith(("monitor", "target_")) or then is None or now is None or _same(then, now):
             continue
         raise CheckpointError(
             f"{path} was trained with {key} = {_short(then)}, but the data say {_short(now)}.",

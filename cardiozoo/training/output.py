@@ -10,6 +10,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
+from cardiozoo.training.callbacks import validates
+
 # Beginnings of log lines that say nothing about the run; the device and the seed are in run.json.
 TIPS = (
     "💡 Tip",
@@ -32,6 +34,7 @@ WARNINGS = (
     r".*does not have many workers which may be a bottleneck",  # batches are read from memory-mapped files
     r"The number of training batches .* is smaller than the logging interval",
     r"You have overridden `on_before_batch_transfer` in `LightningModule` but have passed",  # models check their input
+    r"Total length of `list` across ranks is zero",  # data without a validation or test split say so themselves
     r"It is recommended to use .*sync_dist=True.* when logging on epoch level",  # the metrics synchronise themselves
 )
 # Only where nothing is trained: the weights of a checkpoint are used, and the callbacks that made it are not needed.
@@ -39,6 +42,10 @@ EVALUATING = (
     r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
     r"The dirpath has changed from",
 )
+
+
+# What an epoch's line tells, as far as the model logs it.
+SHOWN = ("val/loss", "val/auroc", "val/auprc", "val/rmse", "val/r2")
 
 
 class _Tips(logging.Filter):
@@ -57,13 +64,19 @@ def silence_known_noise(evaluating: bool = False) -> None:
 
 
 class EpochLines(Callback):
-    """One line on stderr after each validation; it fits a terminal of eighty columns whatever the model logs."""
+    """One line on stderr after each validation, or after each epoch where there is none.
+
+    It fits a terminal of eighty columns whatever the model logs.
+    """
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
-        shown = short_metrics(trainer, "val/loss", "val/auroc", "val/auprc")  # everything else is in logs/metrics.csv
-        print(f"epoch {trainer.current_epoch + 1:>3}/{_last_epoch(trainer)}  {shown}", file=sys.stderr, flush=True)
+        _say_epoch(trainer, short_metrics(trainer, *SHOWN))  # everything else is in logs/metrics.csv
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and not validates(trainer) and "train/loss" in trainer.callback_metrics:
+            _say_epoch(trainer, f"train/loss {float(trainer.callback_metrics['train/loss']):.4f}")
 
 
 class ShortProgressBar(RichProgressBar):
@@ -79,6 +92,10 @@ class ShortProgressBar(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         loss = trainer.progress_bar_metrics.get("train/loss_step")
         return {} if loss is None else {"loss": loss}
+
+
+def _say_epoch(trainer: Trainer, shown: str) -> None:
+    print(f"epoch {trainer.current_epoch + 1:>3}/{_last_epoch(trainer)}  {shown}", file=sys.stderr, flush=True)
 
 
 def _last_epoch(trainer: Trainer) -> str:
