@@ -181,6 +181,10 @@ class ZooModel(LightningModule):
             self.require(batch, modality)
         return batch
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Whoever finds the file can tell what it holds, also if no command line wrote it.
+        checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+
     def require(self, batch: Batch, modality: str) -> None:
         """Raise ``OptionError`` if a row lacks a modality that this model cannot do without."""
         mask = presence(batch, modality)
