@@ -9,7 +9,6 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import firwin, resample_poly
 
 __all__ = ["half_length", "rate_ratio", "resample"]
 
@@ -38,6 +37,8 @@ def half_length(ratio: Fraction) -> int:
 
 @lru_cache(maxsize=16)
 def _filter(ratio: Fraction) -> np.ndarray:
+    from scipy.signal import firwin  # takes a second to load, and most records need no other rate
+
     highest = max(ratio.numerator, ratio.denominator)
     taps = firwin(2 * _CYCLES * highest + 1, 1.0 / highest, window=("kaiser", _BETA))
     taps.setflags(write=False)
@@ -57,6 +58,8 @@ def resample(signal: np.ndarray, ratio: Fraction) -> np.ndarray:
     Returns:
         float64 (channels, ceil(samples x ratio)).
     """
+    from scipy.signal import resample_poly  # see _filter
+
     missing = np.isnan(signal)
     gaps = missing.any(axis=1)
     if gaps.any():
