@@ -14,6 +14,8 @@ __all__ = ["PRESENT", "Quality", "lead_states"]
 
 PRESENT, NOT_RECORDED, NO_SAMPLES, FLAT, SATURATED, MOSTLY_MISSING, OUT_OF_RANGE = range(len(LEAD_STATES))
 
+_LARGEST_UNIT = 0.02  # mV; converters of electrocardiographs resolve at least this
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -101,10 +103,10 @@ def _state(values: np.ndarray, gain: float, rate: float, quality: Quality) -> in
     # 1e-9 mV: the rounding of a division must not decide
     if np.ptp(values) <= quality.flat_mv + 1e-9 or _still(values, rate, quality) > quality.flat_share:
         return FLAT
-    if np.mean(np.abs(values - np.median(values)) > quality.max_mv) > quality.max_mv_share:
-        return OUT_OF_RANGE
-    share = _on_rail(values, quality) + _on_rail(-values, quality)
-    return SATURATED if share > quality.saturated_share else PRESENT
+    if _on_rail(values, quality) + _on_rail(-values, quality) > quality.saturated_share:
+        return SATURATED
+    far = np.abs(values - np.median(values)) > quality.max_mv
+    return OUT_OF_RANGE if far.mean() > quality.max_mv_share else PRESENT
 
 
 def _runs(same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,10 +135,11 @@ def _on_rail(values: np.ndarray, quality: Quality) -> float:
         return 0.0
     first, last = _runs(on_top)
     steps = np.abs(np.diff(values))
-    step = steps[steps > 0].min()
+    # one unit of the converter; a signal that only jumps between its rails does not show it
+    unit = min(float(steps[steps > 0].min()), _LARGEST_UNIT)
     before = top - values[np.maximum(first - 1, 0)]
     after = top - values[np.minimum(last, len(values) - 1)]
-    cut = (last - first >= 3) & (np.maximum(before, after) > 2.5 * step)
+    cut = (last - first >= 3) & (np.maximum(before, after) > 2.5 * unit)
     if np.count_nonzero(cut) < 2 and not (cut & (last - first >= 50)).any():
         return 0.0
     return float((last - first)[cut].sum() / len(values))

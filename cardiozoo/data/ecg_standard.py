@@ -129,6 +129,8 @@ def _check_record(record: EcgRecord) -> None:
             "Give its rate, where the format does not hold it, or leave it out.",
             reason="sampling rate impossible",
         )
+    if not record.digital.shape[1]:
+        raise RecordError("The record has no samples.", "Accepted: at least one second.", reason="no samples")
 
 
 def _without_nonsense(rows: TwelveLeads) -> TwelveLeads:
