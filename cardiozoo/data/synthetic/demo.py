@@ -41,14 +41,18 @@ def _mimic_cxr_ehr(synthesize: Callable, prepare: Callable, raw: Path, out: Path
 
 
 def _mimic_iv_ecg(synthesize: Callable, prepare: Callable, raw: Path, out: Path, patients: int) -> None:
-    synthesize(raw, patients=patients, seed=SEED)
+    synthesize(raw, patients=patients, seed=SEED, workers=_workers())
     # a part to test on too, which pre-training on the real release does without
-    prepare(raw / "mimic-iv-ecg", out, mimic_iv=raw / "mimic-iv", test_fraction=0.1, quiet=True)
+    prepare(raw, out, mimic_iv=raw / "mimic-iv", test_fraction=0.1, quiet=True)
 
 
 def _ecg_cohort(synthesize: Callable, prepare: Callable, raw: Path, out: Path, patients: int) -> None:
-    synthesize(raw, patients=patients, seed=SEED)
+    synthesize(raw, patients=patients, seed=SEED, workers=_workers())
     prepare(raw / "cohort.csv", out, quiet=True)
+
+
+def _workers() -> int:
+    return min(4, os.cpu_count() or 1)
 
 
 DEMOS = {
