@@ -118,7 +118,7 @@ def draw_hearts(
         plant: ``full``: pressure shows in both ventricles and atria. ``right_atrium``: in the right-atrial P wave only.
             ``chest``: in the forward force of the right ventricle only, to which all limb leads are blind.
     """
-    gauss, flat = draws(seed, index, Modality.ECG, LATENTS, normals=11, uniforms=3)
+    gauss, flat = draws(seed, index, Modality.ECG, LATENTS, normals=12, uniforms=3)
     a = decades(age)
     left = flat[:, 0] < _shifted(population.left_heart, population.severity * severity)
     vascular = flat[:, 1] < _shifted(population.vascular, population.severity * severity)
@@ -129,6 +129,8 @@ def draw_hearts(
     mpap = pawp + pvr * output
     h, l = np.log2(mpap / 14.0), np.log2(pawp / 8.6)
     r = 0.35 * np.maximum(0.0, np.log2(pvr * output / 7.0)) + 0.10 * np.maximum(h, 0.0)
+    # the wall thickens a little in most people with hypertension, and much in a few
+    wall = 0.25 * hypertension * np.exp(0.7 * gauss[:, 11])
     paths = _paths(plant, h, l, r)
     return Hearts(
         index=index,
@@ -149,7 +151,7 @@ def draw_hearts(
         ra=np.maximum(paths["ra"] + 0.31 * gauss[:, 7], -0.8),
         la=np.maximum(paths["la"] + 0.30 * gauss[:, 8], -0.5),
         lap=paths["lap"] + 0.60 * gauss[:, 9],
-        lv=0.15 * a + 0.12 * male + paths["lv"] + 0.25 * hypertension + 0.22 * gauss[:, 10],
+        lv=0.15 * a + 0.12 * male + paths["lv"] + wall + 0.22 * gauss[:, 10],
     )
 
 

@@ -29,7 +29,7 @@ _BLOCKS = {
 
 
 def measure(seed: int, recordings: Recordings, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The nine measurements (R,) int64: ms from the start of the representative beat, in steps of the sampling, degrees.
+    """The nine measurements (R,) int64: ms from the start of the representative beat in steps of 2 ms, degrees.
 
     They are what was drawn plus the error of a machine: sd 3 ms for the edges of P, 1.5 and 2 ms for those of QRS, 4 ms
     for the end of T, 2 degrees for the axes. 29999 stands for what is not there, and for everything, with an interval

@@ -116,7 +116,7 @@ def _motion(generator: np.random.Generator, electrodes: np.ndarray, seconds: np.
 
 
 def high_pass(signal: np.ndarray, rate: float) -> np.ndarray:
-    """First-order high-pass of the recorder at .05 Hz (..., T), settled on the mean of each lead when the file begins."""
+    """First-order high-pass of the recorder at .05 Hz (..., T), settled on the mean of each lead at its start."""
     decay = np.exp(-2.0 * np.pi * HIGH_PASS / rate)
     gain = (1.0 + decay) / 2.0
     values = signal.astype(np.float64)

@@ -79,7 +79,7 @@ def draw_people(seed: int, hearts: Hearts, population: Population) -> People:
         rate=np.clip(np.where(male, 63.0, 66.0) + population.rate + 10.0 * gauss[:, 5], 42.0, 130.0),
         gain=np.exp(0.22 * gauss[:, 6]) * np.where(male, 1.0, 0.88),
         size=np.exp(0.25 * gauss[:, 7:10]),
-        frontal=15.0 * gauss[:, 10] - 3.0 * a - 6.0 * hearts.lv,
+        frontal=-4.0 + 15.0 * gauss[:, 10] - 3.0 * a - 6.0 * hearts.lv,
         horizontal=12.0 * gauss[:, 11],
         p_rotation=8.0 * gauss[:, 12],
         p_gain=np.exp(0.12 * gauss[:, 13]),

@@ -1,4 +1,4 @@
-"""From people to stored samples: the one place where heart, rhythm, waves, noise, converter and faults come together."""
+"""From people to stored samples: where heart, rhythm, waves, noise, converter and faults come together."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """When the heart beats: times of atrial and ventricular activation in one recording.
 
-Times are ms from the first sample. The sinus rate swings with breathing and at 0.1 Hz (McSharry et al. 2003); QT follows
-the interval by Fridericia's cube root, adapting over some five beats.
+Times are ms from the first sample. The sinus rate swings with breathing and at 0.1 Hz (McSharry et al. 2003); QT
+follows the interval by Fridericia's cube root, adapting over some five beats.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def intervals(recordings: Recordings, marks: Landmarks) -> dict[str, np.ndarray]
     The onset of P comes first, all others are ms after the onset of QRS. Axes are those of the leads as recorded: with
     the electrodes of the arms exchanged they are those that a machine would read.
     """
-    visits, beats, shape = recordings.visits, recordings.beats, recordings.shape
+    visits, beats = recordings.visits, recordings.beats
     count = len(visits)
     rr, pr, qt = (np.full(count, np.nan) for _ in range(3))
     for row in range(count):

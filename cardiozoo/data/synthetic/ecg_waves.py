@@ -124,8 +124,8 @@ class _Builder:
         row, duration = self.row, self.p_duration
         ra, la = self.hearts.ra[row][:, None], self.hearts.la[row][:, None]
         scale, turn = self.people.p_gain[row][:, None], self.people.p_rotation[row]
-        right = rotate_frontal(self._force((0.070, 0.080, -0.055)), turn) + ra * np.array([0.040, 0.088, -0.009])
-        left = rotate_frontal(self._force((0.105, 0.045, 0.035)), turn) * (1.0 + la)
+        right = rotate_frontal(self._force((0.085, 0.078, -0.052)), turn) + ra * np.array([0.040, 0.088, -0.009])
+        left = rotate_frontal(self._force((0.130, 0.036, 0.032)), turn) * (1.0 + la)
         wide = 0.17 * duration
         self._set(Wave.P_RIGHT, 0.36 * duration, wide, scale * right, ATRIA)
         self._set(Wave.P_LEFT, 0.66 * duration, wide * (1.0 + 0.1 * la[:, 0]), scale * left, ATRIA)
@@ -136,7 +136,9 @@ class _Builder:
 
     def _turned(self, force: np.ndarray, extra: np.ndarray | float = 0.0) -> np.ndarray:
         """Forces of the left ventricle in this chest: rotated in both planes, larger or smaller."""
-        frontal = self.people.frontal[self.row] + self.visits.frontal + extra
+        # a fascicular block is known by its axis: the body turns it less than it turns a normal one
+        own = np.where(self._is(LAFB, LPFB), 0.4, 1.0)
+        frontal = own * (self.people.frontal[self.row] + self.visits.frontal) + extra
         horizontal = self.people.horizontal[self.row] + self.visits.horizontal
         return self.gain[:, None] * rotate_horizontal(rotate_frontal(force, frontal), horizontal)
 
@@ -151,19 +153,19 @@ class _Builder:
         septal[self._is(LAFB)] = (-0.08, 0.24, -0.26)
         septal[self._is(LPFB)] = (0.20, -0.22, -0.22)
         septal[wide] = 0.0
-        main = self._force((1.20, 0.64, 0.32)) * np.stack([1.0 + 0.3 * lv, np.ones_like(lv), 1.0 + 0.6 * lv], axis=1)
+        main = self._force((1.30, 0.64, 0.34)) * np.stack([1.0 + 0.3 * lv, np.ones_like(lv), 1.0 + 0.6 * lv], axis=1)
         main[lbbb] = (0.95, 0.35, 0.45)
-        main[paced] = (0.55, -0.85, 0.50)
+        main[paced] = (0.45, -0.62, 0.42)
         late = self._force((0.0, 0.0, 0.0))
         late[lbbb] = main[lbbb]
-        late[paced] = (0.35, -0.80, 0.60)
-        late[rbbb] = (-0.45, -0.05, -0.75)
-        back = self._force((-0.22, 0.0, 0.75))
+        late[paced] = (0.30, -0.58, 0.46)
+        late[rbbb] = (-0.42, -0.05, -0.62)
+        back = self._force((-0.22, 0.0, 0.80))
         back[:, 2] *= 1.0 + 0.3 * lv
         back[rbbb] *= 0.7
         last = self._force((-0.14, -0.14, 0.10))
         last[wide | rbbb] = 0.0
-        fascicle = np.where(self._is(LAFB), -82.0, np.where(self._is(LPFB), 78.0, 0.0))
+        fascicle = np.where(self._is(LAFB), -78.0, np.where(self._is(LPFB), 86.0, 0.0))
         place = np.where(wide, 0.35, 0.43)
         breadth = np.where(wide, 0.135, 0.115)
         self._set(Wave.SEPTAL, 0.20 * left, 0.085 * left, self._turned(septal * size[:, :1]), VENTRICLES)

@@ -28,7 +28,7 @@ from cardiozoo.data.synthetic.patient import Patients, draw_patients
 from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, Modality, identify, stream
 
 SIMULATOR = "mimic_iv_ecg"
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
 MOST = 8
 """Recordings of one person at most; also the numbers that are reserved for each."""
 CALENDAR, BAD_FILES = 10, 11
