@@ -23,6 +23,7 @@ from cardiozoo.functional.gaussian import (
     product_of_experts,
     reparameterize,
     soft_clamp,
+    subset_members,
     subset_posteriors,
 )
 from cardiozoo.functional.losses import binary_focal_loss, logcosh_loss, rmse_loss
@@ -45,5 +46,6 @@ __all__ = [
     "reparameterize",
     "rmse_loss",
     "soft_clamp",
+    "subset_members",
     "subset_posteriors",
 ]

@@ -138,7 +138,7 @@ def subset_posteriors(mu: Tensor, logvar: Tensor, prior: SubsetPrior = "full") -
         joined = _multiply(means, precisions, mu[k], log_precision[k])
         means = torch.cat([means, mu[k : k + 1], joined[0]])
         precisions = torch.cat([precisions, log_precision[k : k + 1], joined[1]])
-    order = torch.tensor([sum(2**i for i in members) - 1 for members in subsets(experts)], device=mu.device)
+    order = ((subset_members(experts).long() * 2 ** torch.arange(experts)).sum(1) - 1).to(mu.device)
     means, precisions = means[order], precisions[order]
     if prior == "none":
         return means, -precisions
@@ -151,10 +151,14 @@ def subset_posteriors(mu: Tensor, logvar: Tensor, prior: SubsetPrior = "full") -
     return means, -precisions
 
 
-def subsets(experts: int) -> list[tuple[int, ...]]:
-    """The non-empty subsets of 0 .. E - 1, the small ones first, in lexicographic order within a size."""
+def subset_members(experts: int) -> Tensor:
+    """Members of the non-empty subsets of E experts, bool (2^E - 1, E): the small ones first, as ``itertools`` has them."""
     sizes = range(1, experts + 1)
-    return list(itertools.chain.from_iterable(itertools.combinations(range(experts), size) for size in sizes))
+    found = list(itertools.chain.from_iterable(itertools.combinations(range(experts), size) for size in sizes))
+    members = torch.zeros(len(found), experts, dtype=torch.bool, device="cpu")
+    for row, subset in enumerate(found):
+        members[row, list(subset)] = True
+    return members
 
 
 def _multiply(mu_a: Tensor, precision_a: Tensor, mu_b: Tensor, precision_b: Tensor) -> tuple[Tensor, Tensor]:

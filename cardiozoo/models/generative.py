@@ -105,6 +105,10 @@ class GenerativeModel(ZooModel):
         """Latent vectors (B, D) -> signals (B, K, T) of the model's leads with these numbers, all of them if None."""
         raise NotImplementedError
 
+    def draw_rows(self, z: Tensor, rows: Tensor) -> Tensor:
+        """As ``draw`` for all leads; the result matters in ``rows`` (B,) only."""
+        return self.draw(z)
+
     # --- What all of them do -----------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, leads: Sequence[str] | None = None) -> Posterior:
@@ -153,7 +157,7 @@ class GenerativeModel(ZooModel):
         signals, present = self.signals(batch)
         posterior = self.infer(signals, present)
         z = reparameterize(posterior.mu, posterior.logvar) if self.training else posterior.mu
-        reconstruction = self.draw(z)
+        reconstruction = self.draw_rows(z, present.any(1))
         outputs = {"mu": posterior.mu, "logvar": posterior.logvar, "present": present, **posterior.parts}
         return {**outputs, "reconstruction": reconstruction, "errors": squared_errors(reconstruction, signals)}
 
@@ -188,7 +192,8 @@ class GenerativeModel(ZooModel):
 
     def training_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         loss = super().training_step(batch, batch_idx)
-        self.log("train/beta", self.kl_weight(), on_step=False, on_epoch=True, batch_size=len(batch["id"]))
+        if self.annealing != "none":
+            self.log("train/beta", self.kl_weight(), on_step=False, on_epoch=True, batch_size=len(batch["id"]))
         return loss
 
     def record(self, batch: Batch, outputs: dict[str, Tensor]) -> Record:
@@ -209,18 +214,18 @@ class GenerativeModel(ZooModel):
 
     def extra(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """``loss``, ``reconstruction``, ``kl`` and ``mse/<lead>`` of each record, NaN where there is no such lead."""
-        with torch.autocast(outputs["mu"].device.type, enabled=False):
-            terms = self.losses({}, outputs)
-        columns = {"loss": self.total_of_rows(terms)}
-        columns |= {name: terms[name].values for name in ("reconstruction", "kl")}
         some, present = outputs["present"].any(1), outputs["present"]
+        with torch.autocast(outputs["mu"].device.type, enabled=False):
+            columns = self.loss_of_rows(outputs)
         columns = {name: torch.where(some, values, math.nan) for name, values in columns.items()}
         mse = torch.where(present, outputs["errors"] / self.ecg_samples, math.nan)
         return columns | {f"mse/{lead}": mse[:, i] for i, lead in enumerate(self.leads)}
 
-    def total_of_rows(self, terms: dict[str, LossTerm]) -> Tensor:
-        """The loss of each record by itself (B,)."""
-        return torch.stack([term.weight * torch.where(term.mask, term.values, 0) for term in terms.values()]).sum(0)
+    def loss_of_rows(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``loss``, ``reconstruction`` and ``kl`` of each record by itself (B,)."""
+        terms = self.losses({}, outputs)
+        total = torch.stack([term.weight * torch.where(term.mask, term.values, 0) for term in terms.values()]).sum(0)
+        return {"loss": total, "reconstruction": terms["reconstruction"].values, "kl": terms["kl"].values}
 
     def signals(self, batch: Batch, leads: Sequence[str] | None = None) -> tuple[Tensor, Tensor]:
         """The signals of the model's leads (B, K, T), 0 where absent, and which are present (B, K).

@@ -91,10 +91,11 @@ class LeadDecoders(nn.Module):
         self.convs = nn.ModuleList(_doubling(leads * inner, leads * outer, leads) for inner, outer in pairwise(sizes))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latent vectors (B, latent), the same for every lead -> signals (B, leads, samples)."""
-        hidden = self.fc(z.expand(self.leads, *z.shape))  # (leads, B, channels x frames)
+        """Latent vectors (B, latent), or (leads, B, latent) of one for each lead -> signals (B, leads, samples)."""
+        rows = z.shape[-2]
+        hidden = self.fc(z.expand(self.leads, rows, -1))  # (leads, B, channels x frames)
         if z.device.type != "cpu":
-            hidden = hidden.transpose(0, 1).reshape(len(z), -1, self.frames)
+            hidden = hidden.transpose(0, 1).reshape(rows, -1, self.frames)
             for conv in self.convs[:-1]:
                 hidden = conv(hidden).relu_()
             return self.convs[-1](hidden)[..., : self.samples]
@@ -102,7 +103,7 @@ class LeadDecoders(nn.Module):
         weights = [(conv.weight.chunk(self.leads), conv.bias.chunk(self.leads)) for conv in self.convs]
         signals = []
         for lead in range(self.leads):
-            signal = hidden[lead].view(len(z), -1, self.frames)
+            signal = hidden[lead].view(rows, -1, self.frames)
             for layer, (weight, bias) in enumerate(weights):
                 signal = signal if layer == 0 else signal.relu_()
                 signal = F.conv_transpose1d(signal, weight[lead], bias[lead], stride=2, padding=1)

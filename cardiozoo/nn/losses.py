@@ -33,16 +33,33 @@ class LossTerm(NamedTuple):
         mask: Bool of the same shape, True = counts.
         weight: Factor of the mean in the total loss.
         root: Take the square root of the mean, as a root mean squared error does.
+        distance_from: Take the absolute difference of the mean from this number, as a capacity does.
     """
 
     values: Tensor
     mask: Tensor
     weight: float = 1.0
     root: bool = False
+    distance_from: float | None = None
 
     def total(self) -> Tensor:
         """Sum over the entries that count."""
         return torch.where(self.mask, self.values, 0).sum()
+
+    @property
+    def bends(self) -> bool:
+        """Whether the term is a function of the mean other than the mean itself."""
+        return self.root or self.distance_from is not None
+
+    def bent(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """That function at ``mean``, and its derivative."""
+        if self.distance_from is not None:
+            difference = mean - self.distance_from
+            return difference.abs(), difference.sign()
+        if self.root:
+            root = (mean + ROOT_EPS).sqrt()
+            return root, 1 / (2 * root)
+        return mean, torch.ones_like(mean)
 
 
 def prediction_term(
@@ -118,17 +135,19 @@ def combine(terms: dict[str, LossTerm]) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the terms' means over all processes, and each mean by itself (without gradient).
 
     The counts of all terms travel in one collective. As with ``global_mean``, averaging the gradients over the
-    processes gives the gradient of the mean over all entries; of its root where a term asks for one.
+    processes gives the gradient of the mean over all entries; of what the term makes of it.
     """
     counts = sum_over_processes(torch.stack([term.mask.sum() for term in terms.values()]))
+    some = dict(zip(terms, counts > 0, strict=True))
     scale = world_size() / counts.clamp_min(1)
     means = {name: term.total() * scale[i] for i, (name, term) in enumerate(terms.items())}
-    roots = [name for name, term in terms.items() if term.root]
-    if roots:
-        # The derivative of the root needs the mean over all processes, not this process's share of it.
-        everywhere = sum_over_processes(torch.stack([means[name] for name in roots])) / world_size()
-        for name, mean in zip(roots, everywhere, strict=True):
-            root = (mean + ROOT_EPS).sqrt()
-            means[name] = root + (means[name] - mean) / (2 * root)
+    bent = [name for name, term in terms.items() if term.bends]
+    if bent:
+        # The derivative there needs the mean over all processes, not this process's share of it.
+        everywhere = sum_over_processes(torch.stack([means[name] for name in bent])) / world_size()
+        for name, mean in zip(bent, everywhere, strict=True):
+            value, slope = terms[name].bent(mean)
+            # Without any entry there is nothing to be a root of, or to be far from anything.
+            means[name] = torch.where(some[name], value + slope * (means[name] - mean), means[name])
     total = torch.stack([term.weight * means[name] for name, term in terms.items()]).sum()
     return total, {name: mean.detach() for name, mean in means.items()}

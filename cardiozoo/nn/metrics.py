@@ -9,7 +9,9 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 from torchmetrics.utilities import dim_zero_cat
 
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.nn.losses import ROOT_EPS, LossTerm
+from cardiozoo.nn.losses import LossTerm
+
+NO_ENTRIES = torch.empty(0)
 
 
 class MacroRanking(Metric):
@@ -123,8 +125,7 @@ class EpochMeters(nn.Module):
     def __init__(self, kind: TaskKind = "multilabel") -> None:
         super().__init__()
         self.terms = nn.ModuleDict()
-        self.weights: dict[str, float] = {}
-        self.roots: set[str] = set()
+        self.rules: dict[str, LossTerm] = {}  # without entries: weight, and what to make of the mean
         self.ranking = MacroRanking() if kind not in ("regression", "unsupervised") else None
         self.errors = Errors() if kind == "regression" else None
 
@@ -134,9 +135,7 @@ class EpochMeters(nn.Module):
             if name not in self.terms:
                 self.terms[name] = MaskedMean().to(term.values.device)
             self.terms[name].update(term)
-            self.weights[name] = term.weight
-            if term.root:
-                self.roots.add(name)
+            self.rules[name] = term._replace(values=NO_ENTRIES, mask=NO_ENTRIES)
         for metric in self._metrics():
             metric.update(score, target)
 
@@ -145,8 +144,8 @@ class EpochMeters(nn.Module):
         # A term without a single entry in the split (no pair of modalities, say) is 0 / 0: undefined by itself, nothing
         # in the sum.
         means = {name: meter.compute() for name, meter in self.terms.items()}
-        means = {name: (m + ROOT_EPS).sqrt() if name in self.roots else m for name, m in means.items()}
-        total = torch.stack([self.weights[name] * mean.nan_to_num(0.0) for name, mean in means.items()]).sum()
+        means = {name: self.rules[name].bent(mean)[0] for name, mean in means.items()}
+        total = torch.stack([self.rules[name].weight * mean.nan_to_num(0.0) for name, mean in means.items()]).sum()
         several = {f"loss_{name}": mean for name, mean in means.items()} if len(means) > 1 else {}
         judged = {name: value for metric in self._metrics() for name, value in metric.compute().items()}
         return {"loss": total, **several, **judged}
