@@ -1,0 +1,208 @@
+"""CSV, NPY, NPZ and HDF5: arrays that do not say what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from ecg_files import heart, write_wfdb
+
+from cardiozoo.data.ecg import LEADS, MISSING
+from cardiozoo.data.ecg_standard import standardise
+from cardiozoo.data.readers.ecg import read_ecg
+from cardiozoo.errors import OptionError, RecordError
+
+HEART = heart()
+MV = HEART / 200
+SAID = {"rate": 500, "units": "mV", "leads": LEADS}
+
+
+def refused(path: Path, **options: object) -> str:
+    with pytest.raises(RecordError) as error:
+        read_ecg(path, **options)
+    assert error.value.came and error.value.accepted and error.value.next_step
+    assert str(path.parent) not in error.value.reason
+    return error.value.reason
+
+
+def saved(tmp_path: Path, array: np.ndarray) -> Path:
+    np.save(tmp_path / "a.npy", array)
+    return tmp_path / "a.npy"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("kind", ["int16", "int32", "float32", "float64", ">i2", "int64"])
+def test_npy_either_way_round(tmp_path: Path, kind: str, turned: bool) -> None:
+    whole = np.dtype(kind).kind == "i"
+    array = (HEART if whole else MV).astype(kind)
+    path = saved(tmp_path, array.T if turned else array)
+    record = read_ecg(path, rate=500, units="5uV" if whole else "mV", leads=LEADS)
+    np.testing.assert_allclose(record.millivolt(), MV, atol=1e-6)
+    ecg = standardise(record)
+    if whole:
+        assert np.array_equal(ecg.signal, HEART) and (ecg.gain == 200).all()
+    else:
+        assert np.array_equal(ecg.signal, HEART * 5) and (ecg.gain == 1000).all()
+
+
+def test_what_a_file_does_not_say_must_be_given_and_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, MV)
+    for absent in SAID:
+        assert refused(path, **{k: v for k, v in SAID.items() if k != absent}) == f"{absent} not given"
+    assert refused(path) == "rate, units, leads not given"
+    for wrong in ({"units": "bananas"}, {"rate": 0}, {"rate": float("nan")}, {"format": "edf"}):
+        with pytest.raises(OptionError):
+            read_ecg(path, **{**SAID, **wrong})
+
+
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for array in (MV[:11], MV[:, :12], MV[0], np.zeros((2, 12, 50, 2))):
+        assert refused(saved(tmp_path, array), **SAID) == "array of another shape"
+    assert refused(saved(tmp_path, np.zeros((12, 0))), **SAID) == "no array of numbers"
+    assert refused(saved(tmp_path, MV.astype(complex)), **SAID) == "no array of numbers"
+    assert refused(saved(tmp_path, MV.astype(str)), **SAID) == "no array of numbers"
+    assert refused(saved(tmp_path, np.array([{}], dtype=object)), **SAID) == "array file unreadable"
+    single = read_ecg(saved(tmp_path, MV[1]), rate=500, units="mV", leads=["II"])
+    assert standardise(single).state.tolist() == [1, 0] + [1] * 10
+
+
+def test_nan_and_inf_are_missing(tmp_path: Path) -> None:
+    array = MV.copy()
+    array[0, ::2], array[1], array[2, 3], array[3, 4] = np.nan, np.nan, np.inf, -np.inf
+    record = read_ecg(saved(tmp_path, array), **SAID)
+    assert "infinite samples taken as missing" in record.notes
+    ecg = standardise(record)
+    assert ecg.state.tolist() == [0, 2] + [0] * 10 and ecg.signal[2, 3] == ecg.signal[3, 4] == MISSING
+    assert (ecg.signal[0] == MISSING).sum() == 2500
+    nothing = read_ecg(saved(tmp_path, np.full((12, 5000), np.nan)), **SAID)
+    with pytest.raises(RecordError, match="No lead can be used"):
+        standardise(nothing)
+
+
+def test_many_records_in_one_array(tmp_path: Path) -> None:
+    path = saved(tmp_path, np.stack([MV, 2 * MV]).transpose(0, 2, 1))
+    np.testing.assert_allclose(read_ecg(path, index=1, **SAID).millivolt(), 2 * MV)
+    for index in (None, 2, -1, "7"):
+        assert refused(path, index=index, **SAID) == "no such record in the file"
+    np.testing.assert_allclose(read_ecg(saved(tmp_path, MV[None]), **SAID).millivolt(), MV)
+
+
+def test_npz_and_broken_array_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, other=np.zeros(3), ecg=MV)
+    np.testing.assert_allclose(read_ecg(path, **SAID).millivolt(), MV)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert refused(path, **SAID) == "array file unreadable"
+    np.savez(path, a=MV, b=MV)
+    assert refused(path, **SAID) == "no array of numbers"
+    whole = saved(tmp_path, MV)
+    whole.write_bytes(whole.read_bytes()[:-900])
+    assert refused(whole, **SAID) == "array file unreadable"
+    assert refused(tmp_path / "absent.npy", **SAID) == "file missing"
+    assert refused(tmp_path, **SAID) == "file missing"
+    (tmp_path / "a.bin").write_bytes(b"\x01\x02\x03")
+    assert refused(tmp_path / "a.bin", **SAID) == "format not recognised"
+
+
+def write_code(path: Path) -> np.ndarray:
+    """Three tracings as CODE-15 has them: 4096 samples at 400 Hz, zero at both ends, the last record empty."""
+    tracings = np.zeros((3, 4096, 12), dtype=np.float32)
+    tracings[0, 48:4048] = (heart(4000, 400, seed=1).T / 200 + 1e-4).astype(np.float32)
+    tracings[1, 648:3448] = (heart(2800, 400, seed=2).T / 200 + 1e-4).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["tracings"], file["exam_id"] = tracings, np.array([1169160, 2873686, 0])
+    return tracings
+
+
+def test_code_tracings_by_row_and_by_exam(tmp_path: Path) -> None:
+    path = tmp_path / "exams_part0.hdf5"
+    tracings = write_code(path)
+    leads = ("DI", "DII", "DIII", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
+    said = {"rate": 400, "units": "mV", "leads": leads}
+    for index, row, samples in ((0, 0, 5000), ("2873686", 1, 3500)):
+        record = read_ecg(path, index=index, **said)
+        np.testing.assert_allclose(record.millivolt(), tracings[row].T)
+        ecg = standardise(record)
+        assert ecg.samples == samples and "padding cut off" in ecg.notes and not ecg.state.any()
+    np.testing.assert_allclose(read_ecg(path, index=0, **{**said, "units": "1e-4V"}).millivolt(), tracings[0].T / 10)
+    assert refused(path, index="55", **said) == refused(path, **said) == refused(path, index=3, **said)
+    with pytest.raises(RecordError, match="No lead can be used"):
+        standardise(read_ecg(path, index=2, **said))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 3])
+    assert refused(path, index=0, **said) == "array file unreadable"
+
+
+def test_code_as_wfdb_equals_code_as_hdf5(tmp_path: Path) -> None:
+    write_code(tmp_path / "c.hdf5")
+    record = read_ecg(tmp_path / "c.hdf5", index=1, rate=400, units="mV", leads=LEADS)
+    digital = np.rint(record.millivolt() * 1000).astype(np.int16)
+    other = read_ecg(write_wfdb(tmp_path, "TNMG2873686_N1", digital, LEADS, 400, "1000"))
+    first, second = standardise(record), standardise(other)
+    assert first.samples == second.samples and np.abs(first.signal.astype(int) - second.signal).max() <= 2
+
+
+def write_csv(path: Path, lines: list[str], **options: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", **options)
+    return path
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", " "])
+def test_csv_with_a_header_needs_no_leads(tmp_path: Path, mark: str) -> None:
+    order = np.random.default_rng(2).permutation(12)
+    lines = [mark.join(["time", *(LEADS[i].upper() for i in order), "resp"])]
+    lines += [mark.join([f"{k * 0.002:.3f}", *(f"{MV[i, k]:.4f}" for i in order), "9"]) for k in range(5000)]
+    record = read_ecg(write_csv(tmp_path / "a.csv", lines), rate=500, units="mV")
+    assert "columns ignored: time resp" in record.notes
+    ecg = standardise(record)
+    np.testing.assert_allclose(ecg.millivolt(), MV, atol=6e-4)
+    assert refused(tmp_path / "a.csv", rate=250, units="mV") == "time column contradicts the rate"
+
+
+def test_csv_without_a_header_and_lying_on_its_side(tmp_path: Path) -> None:
+    rows = [",".join(map(str, row)) for row in HEART.T]
+    said = {"rate": 500, "units": "5 uV", "leads": LEADS}
+    for lines in (rows, [",".join(map(str, row)) for row in HEART], [f"{k}," + row for k, row in enumerate(rows)]):
+        record = read_ecg(write_csv(tmp_path / "a.csv", lines), **said)
+        assert np.array_equal(record.digital, HEART) and record.digital.dtype == np.int16
+    labelled = [f"{lead}," + ",".join(map(str, row)) for lead, row in zip(LEADS, HEART, strict=True)]
+    record = read_ecg(write_csv(tmp_path / "a.csv", labelled), rate=500, units="5uV")
+    assert record.names == LEADS and np.array_equal(record.digital, HEART)
+
+
+def test_csv_decimal_commas_gaps_quotes_comments_and_encodings(tmp_path: Path) -> None:
+    lines = ["# exported", '"I";"II (mV)"', *(f"{a:.3f};{b:.3f}".replace(".", ",") for a, b in MV[:2].T)]
+    lines[10] = "NaN;"
+    lines[11] = "-inf;n/a"
+    for encoding in ("utf-8-sig", "utf-16", "latin-1"):
+        record = read_ecg(write_csv(tmp_path / "a.csv", lines, encoding=encoding), rate=500, units="mV")
+        assert record.missing is not None and record.missing.sum() == 4
+        signal = record.millivolt()
+        np.testing.assert_allclose(signal[:, 20:], MV[:2, 20:], atol=6e-4)
+
+
+def test_csv_units_in_the_header(tmp_path: Path) -> None:
+    lines = ["I (uV),II [uV]", *(f"{5 * a},{5 * b}" for a, b in HEART[:2].T)]
+    path = write_csv(tmp_path / "a.csv", lines)
+    np.testing.assert_allclose(read_ecg(path, rate=500).millivolt(), MV[:2], atol=1e-12)
+    assert refused(path, rate=500, units="mV") == "units contradict each other"
+
+
+def test_damaged_csv(tmp_path: Path) -> None:
+    rows = [",".join(map(str, row)) for row in HEART[:, :600].T]
+    path = tmp_path / "a.csv"
+    for lines, reason in (
+        ([*rows[:300], rows[300][:-12], *rows[301:]], "lines of different lengths"),
+        ([*rows[:300], "1,2,3,four" + ",0" * 8, *rows[301:]], "text where a number is expected"),
+        ([",".join(LEADS)], "no samples"),
+        (["# nothing"], "file empty"),
+        ([row[: row.rindex(",")] for row in rows], "array of another shape"),
+    ):
+        assert refused(write_csv(path, lines), **SAID) == reason
+    path.write_bytes(b"")
+    assert refused(path, **SAID) == "file empty"
+    path.write_bytes(bytes(range(256)) * 10)
+    refused(path, **SAID)
