@@ -19,7 +19,7 @@ ALLOWED = {
     "functional": {"functional"},
     "data": {"data", "registry"},
     "nn": {"nn", "functional", "data.batch", "data.tasks"},
-    "models": {"models", "nn", "functional", "data.batch", "data.tasks"},
+    "models": {"models", "nn", "functional", "data.batch", "data.ecg", "data.tasks"},
     "evaluation": {"evaluation"},
     "analysis": {"analysis", "data", "models", "nn", "functional", "evaluation"},
     "training": {"training", "evaluation", "registry", "data", "models", "nn"},
