@@ -73,12 +73,13 @@ def check_against_store(data: EcgDataModule) -> None:
             f"At most {stored.rate:g}.",
             "Leave it out, or prepare a store of a higher rate.",
         )
-    for name in ("highpass", "powerline"):
-        value = getattr(data, name)
-        if value is not None and value >= stored.rate / 2:
+    # a high-pass must lie below half the rate; mains at half the rate can be averaged away, above it they are not seen
+    highest = stored.rate / 2
+    for name, beyond in (("highpass", (data.highpass or 0) >= highest), ("powerline", (data.powerline or 0) > highest)):
+        if beyond:
             raise OptionError(
-                f"{name} is {value:g} Hz and the store holds {stored.rate:g} samples a second.",
-                f"Below {stored.rate / 2:g} Hz.",
+                f"{name} is {getattr(data, name):g} Hz and the store holds {stored.rate:g} samples a second.",
+                f"Below {highest:g} Hz, half of that.",
                 "Set it to null, or prepare a store of a higher rate.",
             )
     seconds = stored.samples / stored.rate

@@ -232,7 +232,7 @@ def _check_classes(labelled: Labelled, part: np.ndarray, where: str) -> None:
     counts = {name: int((values[part] == code).sum()) for code, name in enumerate(classes)}
     absent = [name for name, count in counts.items() if not count]
     if absent:
-        what = task.classes[0] if task.kind == "binary" else "of class"
+        what = f"with {task.classes[0]}" if task.kind == "binary" else "of class"
         there = f"{int(part.sum())} samples; {_words(values, classes)}"
         raise OptionError(
             f"No sample {what} {', '.join(absent)} is in {where} ({there}).",

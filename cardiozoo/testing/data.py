@@ -187,8 +187,7 @@ def check_features(subject: DataSubject) -> None:
     module = subject.build()
     if not hasattr(module, "attach_features"):
         return
-    known = [(split, batch) for split in SPLITS for batch in subject.batches(split)]
-    vectors = {name: _vector(name) for _, batch in known for name in batch["id"]}
+    vectors = _Vectors()
     module.attach_features(vectors)
     for split in SPLITS:
         batches = list(islice(iter(loader(module, split)), FEW))
@@ -255,9 +254,15 @@ def _check_leads(batch: Mapping[str, Any], spec: DataSpec, split: str) -> None:
     assert not batch["ecg"][~leads].any(), f"{split}: ecg is not 0 in absent leads"
 
 
-def _vector(name: str) -> np.ndarray:
-    """Eight numbers that no other id has."""
-    return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), dtype=np.uint8).astype(np.float32)
+class _Vectors(dict[str, np.ndarray]):
+    """Eight numbers for any id, other ones for each."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+    def __missing__(self, name: str) -> np.ndarray:
+        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+        return np.frombuffer(digest, dtype=np.uint8).astype(np.float32)
 
 
 def _endless(training: Any) -> Any:
