@@ -82,21 +82,7 @@ def synthesize(
         StoreError: The folder cannot be written to, or the disk is full.
     """
     out = Path(out)
-    check_range("patients", patients, 1, MAX_PATIENTS)
-    check_range("seed", seed, 0, 2**32 - 1)
-    check_range("faults", faults, 0.0, 10.0)
-    check_range("workers", workers, 1, 64)
-    check_choice("plant", plant, PLANTS)
-    check_choice("format", format, FORMATS)
-    if ceiling:
-        check_range("ceiling", ceiling, FEWEST_CEILING, MOST_CEILING)
-        if patients + ceiling > MAX_PATIENTS:
-            raise OptionError(
-                f"ceiling is {ceiling} beside {patients} patients.",
-                f"Together they may be {MAX_PATIENTS:,} people.",
-                "Give a smaller number to ceiling.",
-            )
-    check_output(out, overwrite)
+    _check(out, patients, seed, plant, format, faults, ceiling, workers, overwrite)
     options = {"patients": patients, "seed": seed, "plant": plant, "format": format, "faults": faults}
     marker = {
         "synthetic": True,
@@ -117,6 +103,35 @@ def synthesize(
         )
         _tables(root, blocks, {**marker, "options": options | {"ceiling": ceiling}})
     return out
+
+
+def _check(
+    out: Path,
+    patients: int,
+    seed: int,
+    plant: str,
+    format: str,
+    faults: float,
+    ceiling: int,
+    workers: int,
+    overwrite: bool,
+) -> None:
+    """Raise OptionError before any work begins."""
+    check_range("patients", patients, 1, MAX_PATIENTS)
+    check_range("seed", seed, 0, 2**32 - 1)
+    check_range("faults", faults, 0.0, 10.0)
+    check_range("workers", workers, 1, 64)
+    check_choice("plant", plant, PLANTS)
+    check_choice("format", format, FORMATS)
+    if ceiling:
+        check_range("ceiling", ceiling, FEWEST_CEILING, MOST_CEILING)
+        if patients + ceiling > MAX_PATIENTS:
+            raise OptionError(
+                f"ceiling is {ceiling} beside {patients} patients.",
+                f"Together they may be {MAX_PATIENTS:,} people.",
+                "Give a smaller number to ceiling.",
+            )
+    check_output(out, overwrite)
 
 
 @dataclass(frozen=True)
