@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import polars as pl
 
+from cardiozoo.data.ecg_record import check_units
 from cardiozoo.data.ecg_standard import Quality
 from cardiozoo.data.prepare.ecg import build_ecg_store
 from cardiozoo.data.prepare.ecg_cohort_columns import AgeUnit, SexCode
@@ -92,6 +93,10 @@ def prepare(
     form.check()
     check_fractions(test_fraction, val_fraction)
     _check_choices(record_format, sex_code, age_unit)
+    if record_units is not None:
+        check_units(record_units)
+    if record_rate is not None and not 0 < record_rate < 1e6:
+        raise OptionError(f"record_rate is {record_rate:g}.", "Samples per second, above 0.", "Correct the option.")
     cohort = Path(cohort)
     folder = cohort.absolute().parent if root is None else Path(root).absolute()
     if not folder.is_dir():

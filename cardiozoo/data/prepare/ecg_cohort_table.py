@@ -35,6 +35,7 @@ ALIASES = {
     "split": (),
     "fold": ("strat_fold",),
 }
+_ENDINGS = (".csv", ".tsv", ".txt", ".asc", ".npy", ".npz", ".h5", ".hdf5", ".dcm", ".dicom", ".xml")
 _ACCEPTED = "Columns: path (required), patient, age, sex, id, time, index, split, fold; every other one is a target."
 _NO_PATIENT = "records without a patient, each a patient of its own"
 
@@ -124,7 +125,7 @@ def _identified(raw: pl.DataFrame, root: Path) -> pl.DataFrame:
         table = table.with_columns(ids)
     else:
         records = [None if file is None else _record_of(file) for file in files]
-        stems = [None if record is None else Path(record).name for record in records]
+        stems = [None if record is None else _without_ending(Path(record).name) for record in records]
         named = pl.DataFrame({"stem": stems, "record": records, "path": raw["path"]}).cast(pl.String)
         named = named.select(pl.all() + suffix)
         unique = named["stem"].n_unique() == named["record"].n_unique()
@@ -148,6 +149,11 @@ def _record_of(file: str) -> str:
     """What tells records apart: the file, and for the files of a WFDB record its name."""
     path = os.path.normpath(file)
     return path[:-4] if path.lower().endswith((".hea", ".dat", ".mat")) else path
+
+
+def _without_ending(name: str) -> str:
+    stem, ending = os.path.splitext(name)
+    return stem if ending.lower() in _ENDINGS else name
 
 
 def _add_people(listing: Listing, raw: pl.DataFrame, sex_code: SexCode | None, age_unit: AgeUnit) -> None:
