@@ -137,20 +137,26 @@ def partition(labelled: Labelled, records: pl.DataFrame, how: Partition, own_fol
         StoreError: A patient is in two splits of the store.
     """
     chosen = records[labelled.row.tolist()] if len(labelled.row) < records.height else records
-    patients = np.unique(chosen["patient"].to_numpy().astype(str), return_inverse=True)
     if how.folds is None:
         check_one_split(chosen)
-        split = chosen["split"].to_numpy().astype("<U5")
+        split = chosen["split"].to_numpy()
     else:
-        split = _split_by_folds(labelled, chosen, patients, how, own_folds)
+        split = _split_by_folds(labelled, chosen, _patients(chosen), how, own_folds)
     codes = np.select([split == name for name in SPLITS], range(len(SPLITS)), -1).astype(np.int8)
     excluded = dict(labelled.excluded)
     keep = np.ones(len(codes), dtype=bool)
     if how.train_patients is not None:
-        keep = _first_patients(labelled, patients, codes == 0, how)
+        keep = _first_patients(labelled, _patients(chosen), codes == 0, how)
         excluded["training patient beyond train_patients"] = int((~keep).sum())
     samples = EcgSamples(labelled.row, codes, labelled.target, {k: n for k, n in excluded.items() if n})
     return samples.take(np.flatnonzero(keep))
+
+
+def _patients(records: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The names of the patients (P,), in order, and which of them each record belongs to, int64 (N,)."""
+    column = records["patient"].cast(pl.String)
+    names = column.unique().sort().to_numpy().astype(str)
+    return names, column.rank("dense").to_numpy().astype(np.int64) - 1
 
 
 def check_one_split(records: pl.DataFrame) -> None:
