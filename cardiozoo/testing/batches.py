@@ -35,7 +35,7 @@ def make_batch(
         modalities: Keys of the batch: ``ehr``, ``cxr``, ``ecg``, ``mri``, or any other with its shape in ``shapes``.
         size: Samples.
         num_classes: Columns of the target.
-        task_kind: Kind of the target.
+        task_kind: Kind of the target; ``unsupervised`` has none.
         present: Which rows have a modality; all of them where it is not named.
         shapes: Shape of one sample a modality, over ``SHAPES``; ``ehr`` is (steps, channels).
         seed: The same seed gives the same batch.
@@ -47,8 +47,9 @@ def make_batch(
         "patient": [f"patient-{seed}-{i}" for i in range(size)],
         "present": {},
         "groups": {"age": torch.linspace(20.0, 90.0, size), "sex": ["F" if i % 2 else "M" for i in range(size)]},
-        "target": _target(task_kind, size, num_classes, generator),
     }
+    if task_kind != "unsupervised":
+        batch["target"] = _target(task_kind, size, num_classes, generator)
     for modality in modalities:
         mask = torch.tensor((present or {}).get(modality, [True] * size))
         values = torch.randn(size, *shapes[modality], generator=generator)
@@ -71,6 +72,8 @@ def make_batch(
 def _target(kind: TaskKind, size: int, num_classes: int, generator: torch.Generator) -> Tensor:
     if kind == "multiclass":
         return torch.randint(0, num_classes, (size,), generator=generator)
+    if kind == "regression":
+        return 10 + 5 * torch.randn(size, num_classes, generator=generator)
     # Both labels in every class, so that rankings are defined.
     target = torch.randint(0, 2, (size, num_classes), generator=generator).float()
     if size > 1:

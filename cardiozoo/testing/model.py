@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cardiozoo.data.batch import Batch
+from cardiozoo.data.ecg import LIMB_LEADS
 from cardiozoo.testing.batches import concatenate, select, spoil_masked
+from cardiozoo.testing.distributed import distributed_gradients, to_numpy
 from cardiozoo.testing.processes import pair
-from cardiozoo.testing.subject import CLASSES, Check, Subject, locate, logits_of, training_loss
+from cardiozoo.testing.subject import CLASSES, Check, Subject, answers_of, locate, training_loss
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+#: Metrics that are logged for a kind of task where they are not those of rankings.
+METRICS = {"regression": ("rmse", "mae", "r2"), "unsupervised": ()}
 
 
 def model_checks(
@@ -70,11 +76,15 @@ def check_card(subject: Subject) -> None:
 
 
 def check_shapes(subject: Subject) -> None:
-    """Logits are (B, C) and finite, the loss is a finite scalar, for every kind of task."""
+    """Logits are (B, C) and finite, the loss is a finite scalar, for every kind of task.
+
+    An unsupervised model has no logits; it has a representation and the columns of its predictions table.
+    """
     for kind in subject.kinds:
         model, batch = subject.build(kind), subject.batch(kind)
-        expected = (len(batch["id"]), CLASSES[kind])
-        logits = logits_of(model, batch)
+        logits, expected = answers_of(model, batch), (len(batch["id"]), CLASSES[kind])
+        if kind == "unsupervised":
+            expected = (len(batch["id"]), logits.shape[-1])
         assert logits.shape == expected, f"{kind}: logits have shape {tuple(logits.shape)}, expected {expected}"
         assert logits.isfinite().all(), f"{kind}: logits are not finite"
         loss = training_loss(model.train(), batch)
@@ -97,8 +107,8 @@ def check_masked_entries(subject: Subject) -> None:
         batch = subject.batch(size=4, present=present)
         for filler in (torch.nan, torch.inf):
             model, spoiled = subject.build(), spoil_masked(batch, filler)
-            clean = logits_of(model, batch)
-            _same(logits_of(model, spoiled), clean, f"{words}: logits with {filler} in masked entries")
+            clean = answers_of(model, batch)
+            _same(answers_of(model, spoiled), clean, f"{words}: logits with {filler} in masked entries")
             model.train()
             loss = training_loss(model, spoiled)
             assert loss.isfinite(), f"{words}: the loss is {loss} with {filler} in masked entries"
@@ -108,6 +118,8 @@ def check_masked_entries(subject: Subject) -> None:
 
 def check_unlabelled(subject: Subject) -> None:
     """Unlabelled targets are left out: finite loss and gradients, also in a batch without any label."""
+    if subject.kind == "unsupervised":
+        return
     batch = subject.batch(size=4)
     for words, rows in (("one unlabelled row", slice(0, 1)), ("no label at all", slice(None))):
         target = batch["target"].clone()
@@ -125,18 +137,38 @@ def check_padding(subject: Subject) -> None:
         return
     batch, model = subject.batch(), subject.build()
     longer = nn.functional.pad(batch["ehr"], (0, 0, 0, 5))
-    _same(logits_of(model, {**batch, "ehr": longer}), logits_of(model, batch), "logits with five more padded steps")
+    _same(answers_of(model, {**batch, "ehr": longer}), answers_of(model, batch), "logits with five more padded steps")
+
+
+def check_leads(subject: Subject) -> None:
+    """Any set of leads of an electrocardiogram will do, also one; a lead that was not asked for never counts."""
+    if "ecg" not in subject.modalities:
+        return
+    batch = subject.batch(size=12)
+    alone = torch.eye(12, dtype=torch.bool)
+    single = {**batch, "ecg": torch.where(alone[..., None], batch["ecg"], 0), "ecg_leads": alone}
+    model = subject.build().train()
+    loss = training_loss(model, single)
+    assert loss.isfinite(), f"one lead a row: the loss is {loss}"
+    loss.backward()
+    _require_gradients(model, "one lead a row")
+    assert answers_of(model, single).isfinite().all(), "one lead a row: logits are not finite"
+    if "ecg_leads" in inspect.signature(subject.cls.__init__).parameters and "ecg_leads" not in subject.init:
+        limb = replace(subject, init={**subject.init, "ecg_leads": list(LIMB_LEADS)}).build()
+        chest = torch.arange(12) >= len(LIMB_LEADS)
+        other = {**batch, "ecg": torch.where(chest[:, None], 7.0, batch["ecg"])}
+        _same(answers_of(limb, other), answers_of(limb, batch), "logits of a model of six leads with other chest leads")
 
 
 def check_rows(subject: Subject) -> None:
     """In evaluation a row's logits depend on nothing but the row: alone, in any order, beside any others."""
     for words, present in subject.compositions(size=4).items():
         batch, model = subject.batch(size=4, present=present), subject.build()
-        together = logits_of(model, batch)
+        together = answers_of(model, batch)
         order = [2, 0, 3, 1]
-        _same(logits_of(model, select(batch, order)), together[order], f"{words}: logits of the rows in another order")
+        _same(answers_of(model, select(batch, order)), together[order], f"{words}: logits of the rows in another order")
         for row in range(4):
-            alone = logits_of(model, select(batch, [row]))
+            alone = answers_of(model, select(batch, [row]))
             _same(alone, together[[row]], f"{words}: logits of row {row} alone")
 
 
@@ -147,7 +179,7 @@ def check_batch_of_one(subject: Subject) -> None:
         batch = subject.batch(size=1, present=present)
         training_loss(model, batch).backward()
         _require_gradients(model, f"one row, {words}")
-        assert logits_of(model, batch).shape == (1, CLASSES[subject.kind]), "the batch axis got lost"
+        assert answers_of(model, batch).dim() == 2 and len(answers_of(model, batch)) == 1, "the batch axis got lost"
 
 
 def check_record(subject: Subject) -> None:
@@ -165,7 +197,9 @@ def check_record(subject: Subject) -> None:
         for key in ("score", "target"):
             assert record[key].shape == (size, classes), f"{kind}: {key} has shape {tuple(record[key].shape)}"
         score = record["score"]
-        assert ((score >= 0) & (score <= 1)).all(), f"{kind}: scores are not probabilities"
+        probable = kind in ("regression", "unsupervised") or ((score >= 0) & (score <= 1)).all()
+        assert probable, f"{kind}: scores are not probabilities"
+        assert score.isfinite().all(), f"{kind}: scores are not finite"
         if kind == "multiclass":
             _same(score.sum(1), torch.ones(size), "the sum of the scores of a row")
         for name, column in record.get("extra", {}).items():
@@ -177,11 +211,17 @@ def check_embed(subject: Subject) -> None:
     if not subject.card.get("representation"):
         return
     for words, present in subject.compositions().items():
-        model = subject.build().eval()
-        with torch.no_grad():
-            z = model.embed(subject.batch(size=4, present=present))
-        assert z.dim() == 2 and len(z) == 4, f"{words}: embed returned shape {tuple(z.shape)}, expected (4, D)"
-        assert z.isfinite().all(), f"{words}: the representation is not finite"
+        model, batch = subject.build().eval(), subject.batch(size=4, present=present)
+        names = getattr(model, "representations", None)
+        for name in names if isinstance(names, tuple) and words == "every row complete" else (None,):
+            with torch.no_grad():
+                z = model.embed(batch) if name is None else model.embed(batch, representation=name)
+            wanted = f"{words}: embed{f' of {name!r}' if name else ''}"
+            assert z.dim() == 2 and len(z) == 4, f"{wanted} returned shape {tuple(z.shape)}, expected (4, D)"
+            assert z.isfinite().all(), f"{wanted} is not finite"
+            if name is not None:
+                width = model.embedding_size(name)
+                assert z.shape[1] == width, f"{wanted} is {z.shape[1]} wide, embedding_size says {width}"
 
 
 def check_checkpoint(subject: Subject) -> None:
@@ -198,17 +238,17 @@ def check_checkpoint(subject: Subject) -> None:
             raise AssertionError(f"the checkpoint holds more than plain values and tensors: {error}") from error
         again = subject.cls.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     assert dict(again.hparams) == dict(model.hparams), "the hyper-parameters differ after a round trip"
-    _same(logits_of(again, batch), logits_of(model, batch), "logits after a round trip", exact=True)
+    _same(answers_of(again, batch), answers_of(model, batch), "logits after a round trip", exact=True)
 
 
 def check_bf16(subject: Subject) -> None:
     """Training and prediction work under bfloat16 autocast: finite loss and gradients, logits near those of float32."""
     for words, present in subject.compositions().items():
         batch, model = subject.batch(size=4, present=present), subject.build()
-        full = logits_of(model, batch)
+        full = answers_of(model, batch)
         # Two contexts: within one, the casts of the weights made without gradient would be used again.
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            half = logits_of(model, batch).float()
+            half = answers_of(model, batch).float()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = training_loss(model.train(), batch)
         assert loss.isfinite(), f"{words}: the loss is {loss} under bfloat16"
@@ -240,10 +280,12 @@ def check_trainer(subject: Subject) -> None:
         loader = partial(DataLoader, batches, batch_size=None)
         trainer.fit(model, loader(), loader())
         logged = set(trainer.callback_metrics)
-        needed = {"train/loss", "val/loss", "val/auroc", "val/auprc"}
+        judged = METRICS.get(subject.kind, ("auroc", "auprc"))
+        needed = {"train/loss", "val/loss", *(f"val/{name}" for name in judged)}
         assert needed <= logged, f"fit logged {sorted(logged)}; {sorted(needed - logged)} are missing"
         results = trainer.test(model, loader(), verbose=False)[0]
-        assert {"test/loss", "test/auroc", "test/auprc"} <= set(results), f"test logged {sorted(results)}"
+        needed = {"test/loss", *(f"test/{name}" for name in judged)}
+        assert needed <= set(results), f"test logged {sorted(results)}"
         records = trainer.predict(model, loader())
         assert [i for record in records or [] for i in record["id"]] == [i for b in batches for i in b["id"]]
 
@@ -255,12 +297,13 @@ def check_two_processes(subject: Subject) -> None:
     """
     absent = {modality: [False] * 3 for modality in subject.may_miss}
     ranks = [subject.batch(size=3, seed=1), subject.batch(size=3, seed=2, present=absent)]
-    target = ranks[1]["target"].clone()
-    target[0] = torch.nan if target.is_floating_point() else -1
-    ranks[1]["target"] = target
+    if "target" in ranks[1]:
+        target = ranks[1]["target"].clone()
+        target[0] = torch.nan if target.is_floating_point() else -1
+        ranks[1]["target"] = target
     model = subject.build()
     state = {name: value.numpy() for name, value in model.state_dict().items()}
-    arguments = [(subject.cls, subject.arguments(), state, _to_numpy(batch)) for batch in ranks]
+    arguments = [(subject.cls, subject.arguments(), state, to_numpy(batch)) for batch in ranks]
     (loss_a, gradients), (loss_b, _) = pair().run(distributed_gradients, arguments)
     model.eval()
     loss = training_loss(model, concatenate(ranks))
@@ -272,33 +315,6 @@ def check_two_processes(subject: Subject) -> None:
             _same(torch.from_numpy(gradients[name]), parameter.grad, f"the gradient of {name} on two processes")
 
 
-def distributed_gradients(
-    cls: type[LightningModule], init: dict[str, Any], state: dict[str, Any], batch: dict[str, Any]
-) -> tuple[float, dict[str, Any]]:
-    """Loss and averaged gradients of one training step under DDP; runs in a process of ``ProcessPair``.
-
-    In evaluation mode, because dropout and batch statistics would differ between the ways by themselves.
-    """
-    model = cls(**init).eval()
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-    step = nn.parallel.DistributedDataParallel(_TrainingStep(model))
-    loss = step(_to_torch(batch))
-    loss.backward()
-    gradients = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
-    return loss.item(), gradients
-
-
-class _TrainingStep(nn.Module):
-    """The training step as a forward pass, which is where DDP hooks in."""
-
-    def __init__(self, model: LightningModule) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> Tensor:
-        return training_loss(self.model, batch)
-
-
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_card,
     check_shapes,
@@ -306,6 +322,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_masked_entries,
     check_unlabelled,
     check_padding,
+    check_leads,
     check_rows,
     check_batch_of_one,
     check_record,
@@ -346,16 +363,3 @@ def _trainer(folder: Path) -> Trainer:
         accelerator="cpu", devices=1, max_epochs=1, default_root_dir=folder, logger=False, log_every_n_steps=1,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
-
-
-def _to_numpy(value: Any) -> Any:
-    # Tensors would travel between processes as shared memory, arrays travel as bytes.
-    if isinstance(value, Tensor):
-        return value.numpy()
-    return {name: _to_numpy(part) for name, part in value.items()} if isinstance(value, dict) else value
-
-
-def _to_torch(value: Any) -> Any:
-    if type(value).__module__ == "numpy":
-        return torch.from_numpy(value)
-    return {name: _to_torch(part) for name, part in value.items()} if isinstance(value, dict) else value

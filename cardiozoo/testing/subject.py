@@ -18,7 +18,10 @@ from cardiozoo.data.tasks import TaskKind
 from cardiozoo.registry import Registered, find, normalized, registered, resolve
 from cardiozoo.testing.batches import SHAPES, make_batch
 
-CLASSES: dict[str, int] = {"binary": 1, "multilabel": 3, "multiclass": 4}
+#: Columns of the target in the checks, by kind of task.
+CLASSES: dict[str, int] = {"binary": 1, "multilabel": 3, "multiclass": 4, "regression": 2, "unsupervised": 0}
+#: What a data module would say of the columns of a regression target; far from 0 and 1, so that units show.
+TARGET_MEAN, TARGET_STD = (20.0, -3.0), (5.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,11 @@ class Subject:
         kind = kind or self.kind
         known = inspect.signature(self.cls.__init__).parameters
         every = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
-        channels = {**SHAPES, **(self.shapes or {})}["ehr"][-1]
-        linked = {"num_classes": CLASSES[kind], "task_kind": kind, "ehr_channels": channels}
-        linked["class_names"] = [f"finding {i}" for i in range(CLASSES[kind])]
+        shapes = {**SHAPES, **(self.shapes or {})}
+        linked: dict[str, Any] = {"num_classes": CLASSES[kind], "task_kind": kind, "ehr_channels": shapes["ehr"][-1]}
+        linked |= {"class_names": [f"finding {i}" for i in range(CLASSES[kind])], "ecg_samples": shapes["ecg"][-1]}
+        if kind == "regression":
+            linked |= {"target_mean": list(TARGET_MEAN), "target_std": list(TARGET_STD)}
         linked = {name: value for name, value in linked.items() if every or name in known}
         return {**linked, **self.card.get("tiny", {}), **self.init}
 
@@ -143,8 +148,16 @@ def training_loss(model: LightningModule, batch: Batch) -> Tensor:
     return loss
 
 
-def logits_of(model: LightningModule, batch: Batch) -> Tensor:
-    """Logits of a model in evaluation mode, without gradient."""
+def answers_of(model: LightningModule, batch: Batch) -> Tensor:
+    """What a model in evaluation mode says of each row, (B, N), without gradient.
+
+    The logits; of an unsupervised model, which has none, its representation and the further columns of its predictions
+    table, in which NaN (nothing to say of that row) is taken for 0.
+    """
     model.eval()
     with torch.no_grad():
-        return model(batch)["logits"]
+        if getattr(model, "task_kind", None) != "unsupervised":
+            return model(batch)["logits"]
+        columns = [column for _, column in sorted(model.predict_step(batch, 0).get("extra", {}).items())]
+        columns = [column[:, None] if column.dim() == 1 else column for column in columns]
+        return torch.cat([model.embed(batch).float(), *[column.nan_to_num(0.0) for column in columns]], 1)
