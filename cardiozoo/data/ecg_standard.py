@@ -20,6 +20,8 @@ STORED_GAIN = 1000.0
 """Units per mV of samples that are not the file's own integers any more: 1 uV each; halved until none is clipped."""
 
 _LARGEST = 32767
+_LOWEST_GAIN, _HIGHEST_GAIN = 1e-6, 1e9  # from kilovolts a unit to picovolts
+_LARGEST_MV = 1000.0  # amplifiers end at some hundred mV, electrode offset included
 _LOWEST_RATE, _HIGHEST_RATE = 50.0, 40_000.0
 
 
@@ -130,17 +132,32 @@ def _check_record(record: EcgRecord) -> None:
             reason="sampling rate impossible",
         )
     if not record.digital.shape[1]:
-        raise RecordError("The record has no samples.", "Accepted: at least one second.", reason="no samples")
+        raise RecordError(
+            "The record has no samples.", "Accepted: at least one second.", "Leave it out.", reason="no samples"
+        )
+    impossible = ~((record.gain >= _LOWEST_GAIN) & (record.gain <= _HIGHEST_GAIN))
+    if impossible.any():
+        raise RecordError(
+            f"{record.names[int(np.argmax(impossible))]} has {record.gain[impossible][0]:g} units in one mV.",
+            f"Accepted: {_LOWEST_GAIN:g} to {_HIGHEST_GAIN:g}.",
+            "Correct the gain or the units, or leave the record out.",
+            reason="gain impossible",
+        )
 
 
 def _without_nonsense(rows: TwelveLeads) -> TwelveLeads:
-    """NaN and Inf of physical values are missing samples."""
-    if rows.values.dtype.kind == "f":
-        bad = ~np.isfinite(rows.values)
-        if bad.any():
-            rows.missing = bad if rows.missing is None else bad | rows.missing
-            rows.values = np.where(rows.missing, 0.0, rows.values)
-    return rows
+    """NaN, Inf and what exceeds every amplifier are missing samples; one of them would spoil the gain of its lead."""
+    if rows.values.dtype == np.int16:
+        return rows
+    with np.errstate(invalid="ignore"):
+        bad = ~(np.abs(rows.values) <= _LARGEST_MV * rows.gain[:, None])
+    if not bad.any():
+        return rows
+    gap = bad if rows.missing is None else bad | rows.missing
+    notes = rows.notes
+    if (np.isfinite(rows.values) & bad & (True if rows.missing is None else ~rows.missing)).any():
+        notes = (*notes, "samples beyond 1 V taken as missing")
+    return replace(rows, values=np.where(gap, 0, rows.values), missing=gap, notes=notes)
 
 
 def _strip_padding(rows: TwelveLeads, rate: float, quality: Quality) -> tuple[TwelveLeads, list[str]]:

@@ -35,7 +35,22 @@ def read_dicom(path: Path, units: str | None = None) -> EcgRecord:
     Raises:
         RecordError: No DICOM, no waveform, truncated, or a lead without a unit.
     """
-    dataset = _open(path)
+    from pydicom import dcmread  # takes a tenth of a second, and most records are not DICOM
+
+    try:
+        with warnings.catch_warnings():
+            # what does not conform elsewhere in the file is none of our business
+            warnings.filterwarnings("ignore", module="pydicom")
+            return _to_record(dcmread(path, force=path.suffix.lower() in (".dcm", ".dicom")), path, units)
+    except RecordError:
+        raise
+    except FileNotFoundError:
+        _refuse(path, "does not exist", "file missing")
+    except Exception as error:  # pydicom raises many kinds for damaged files, some only when an element is asked for
+        _refuse(path, f"cannot be read as DICOM: {type(error).__name__}: {error}", "DICOM file unreadable")
+
+
+def _to_record(dataset: Any, path: Path, units: str | None) -> EcgRecord:
     groups = list(dataset.get("WaveformSequence") or ())
     if not groups:
         _refuse(path, "holds no waveform", "no rhythm waveform")
@@ -69,20 +84,6 @@ def _refuse(path: Path, came: str, reason: str) -> NoReturn:
     raise RecordError(f"{path} {came}.", accepted, "Export the record again, or leave it out.", reason=reason)
 
 
-def _open(path: Path) -> Any:
-    from pydicom import dcmread  # takes a tenth of a second, and most records are not DICOM
-
-    try:
-        with warnings.catch_warnings():
-            # what does not conform elsewhere in the file is none of our business
-            warnings.filterwarnings("ignore", module="pydicom")
-            return dcmread(path, force=path.suffix.lower() in (".dcm", ".dicom"))
-    except FileNotFoundError:
-        _refuse(path, "does not exist", "file missing")
-    except Exception as error:  # pydicom raises many kinds for damaged files
-        _refuse(path, f"cannot be read as DICOM: {type(error).__name__}: {error}", "DICOM file unreadable")
-
-
 def _choose(groups: list[Any]) -> int:
     """Place of the rhythm among the groups."""
 
@@ -105,10 +106,7 @@ def _samples(dataset: Any, place: int, path: Path) -> tuple[np.ndarray, int | No
     coding = str(group.get("WaveformSampleInterpretation") or "")
     if coding not in _LINEAR:
         _refuse(path, f"codes its samples as {coding or 'nothing it names'}", "samples not decodable")
-    try:
-        raw = np.asarray(multiplex_array(dataset, place, as_raw=True)).T
-    except Exception as error:  # numpy's and pydicom's, by what is damaged
-        _refuse(path, f"has a waveform that cannot be decoded: {error}", "signal truncated or not decodable")
+    raw = np.asarray(multiplex_array(dataset, place, as_raw=True)).T
     if not raw.size:
         _refuse(path, "has a waveform without samples", "no samples")
     stated = group.get("WaveformPaddingValue")

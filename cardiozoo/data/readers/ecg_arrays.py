@@ -109,11 +109,12 @@ def array_record(
 
 def _from_npy(path: Path, index: int | str | None) -> np.ndarray:
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _pick(loaded, index, None, path)
-        with loaded:
-            return _pick(loaded[_only(list(loaded.files), path)], index, None, path)
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                file.seek(0)
+                arrays = np.load(file, allow_pickle=False)
+                return _pick(arrays[_only(list(arrays.files), path)], index, None, path)
+        return _pick(np.load(path, mmap_mode="r", allow_pickle=False), index, None, path)
     except RecordError:
         raise
     except FileNotFoundError:

@@ -43,7 +43,9 @@ def read_any_format(
         notes.append(f"another rate: {others}")
     raw = np.stack([values[place] for place in keep])
     if not raw.shape[1]:
-        raise RecordError(f"{path} holds no samples.", "Accepted: at least one second.", reason="no samples")
+        raise RecordError(
+            f"{path} holds no samples.", "Accepted: at least one second.", "Leave it out.", reason="no samples"
+        )
     return raw, tuple(signals[place] for place in keep), header.rate * per_frame
 
 
