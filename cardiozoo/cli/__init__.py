@@ -20,7 +20,10 @@ COMMANDS = {
     "validate": ("cardiozoo.cli.fit", "run a trained model on the validation split"),
     "test": ("cardiozoo.cli.fit", "run a trained model on the test split and judge it"),
     "predict": ("cardiozoo.cli.fit", "write a trained model's predictions for a split"),
+    "crossval": ("cardiozoo.cli.crossval", "train and test on every fold; mean, standard deviation, pooled intervals"),
+    "reproduce": ("cardiozoo.cli.reproduce", "a paper's table, measured beside published: ls_emvae"),
     "evaluate": ("cardiozoo.cli.evaluate", "judge a run or any predictions table: intervals, subgroups, report"),
+    "explain": ("cardiozoo.cli.explain", "what a run's predictions on ECGs rest on, lead by lead and wave by wave"),
 }
 EXAMPLES = """\
 Examples:

@@ -173,7 +173,7 @@ def _without(tokens: list[str], keys: tuple[str, ...]) -> list[str]:
 
 def _newest_run(result: Arguments) -> Path:
     """The run of this model and data whose last checkpoint is the newest."""
-    names = [_registered_name(kind, result.component(kind)) or "*" for kind in COMPONENTS]
+    names = [registered_name(kind, result.component(kind)) or "*" for kind in COMPONENTS]
     runs = Path(str(result.asked.get("runs", "runs")))
     found = sorted(runs.glob(f"{names[0]}/{names[1]}/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
     if not found:
@@ -246,7 +246,7 @@ def _find_recipe(result: Arguments) -> None:
     if asked != "auto":
         result.recipes, result.recipe_name = named(str(asked)), str(asked)
         return
-    names = [_registered_name(kind, result.component(kind)) for kind in COMPONENTS]
+    names = [registered_name(kind, result.component(kind)) for kind in COMPONENTS]
     if None in names:
         return
     model, data = map(str, names)
@@ -258,7 +258,7 @@ def _find_recipe(result: Arguments) -> None:
         result.recipe_name = ".".join([result.recipes[0].pair, *variants])
 
 
-def _registered_name(kind: str, path: str | None) -> str | None:
+def registered_name(kind: str, path: str | None) -> str | None:
     entries = [entry for claimants in registered(kind).values() for entry in claimants]
     return next((entry.name for entry in entries if entry.class_path == path), None)
 
@@ -277,7 +277,7 @@ def _card(kind: str, name: str) -> dict[str, Any]:
 def _for_another_task(result: Arguments, recipe: dict[str, Any]) -> dict[str, Any]:
     """Values of the data card for options that a recipe set for its own task, when another task is asked for."""
     path = result.component("data")
-    name = None if path is None else _registered_name("data", path)
+    name = None if path is None else registered_name("data", path)
     here, asked = (((part.get("data") or {}).get("init_args") or {}) for part in (recipe, result.asked))
     if name is None or asked.get("task") in (None, here.get("task")):
         return {}

@@ -81,3 +81,10 @@ class TinyNet(LightningModule):
 
 class TinyOther(TinyNet):
     """The same network under another name, without a card."""
+
+
+class TinySteady(TinyNet):
+    """The same network at a constant learning rate, which needs no validation."""
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)
