@@ -112,7 +112,7 @@ def integrated_gradients(
     _check(model, batch, target, steps)
     model.eval()
     baseline = baseline or Baseline()
-    leads = lead_mask(batch, getattr(model, "ecg_leads", None))
+    leads = lead_mask(batch, leads_of(model))
     ecg = batch["ecg"].detach()
     begin = baseline.like(ecg, leads)
     values, outputs = [], []
@@ -145,6 +145,15 @@ def lead_mask(batch: Mapping[str, Any], used: list[str] | tuple[str, ...] | None
     return mask
 
 
+def leads_of(model: nn.Module) -> list[str] | None:
+    """Names of the leads that a model looks at; None if it does not say."""
+    for name in ("ecg_leads", "leads"):
+        leads = getattr(model, name, None)
+        if isinstance(leads, list | tuple) and leads and all(lead in LEADS for lead in leads):
+            return list(leads)
+    return None
+
+
 def _forward(model: nn.Module, batch: Mapping[str, Any], row: int, target: int) -> Callable[[Tensor], Tensor]:
     """The logit as a function of the ECG alone: (n, 12, T) -> (n,); everything else is that of one row."""
 
@@ -163,20 +172,6 @@ def _repeat(value: Any, row: int, times: int) -> Any:
         case dict():
             return {key: _repeat(part, row, times) for key, part in value.items()}
     return [value[row]] * times
-
-
-def rows_of(batch: Mapping[str, Any], rows: list[int]) -> dict[str, Any]:
-    """Some rows of a batch, in that order."""
-
-    def pick(value: Any) -> Any:
-        match value:
-            case Tensor():
-                return value[torch.as_tensor(rows, device=value.device)]
-            case dict():
-                return {key: pick(part) for key, part in value.items()}
-        return [value[i] for i in rows]
-
-    return {key: pick(value) for key, value in batch.items()}
 
 
 def _check(model: nn.Module, batch: Mapping[str, Any], target: int, steps: int) -> None:

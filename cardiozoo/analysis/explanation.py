@@ -1,0 +1,299 @@
+"""The explanation of a run: attributions, waves, what they come to, and the check with random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from cardiozoo.analysis.attribution import STEPS, Attribution, Baseline, integrated_gradients
+from cardiozoo.analysis.importance import cohort_importance, lead_table, wave_table
+from cardiozoo.analysis.randomisation import Sanity, randomisation_check
+from cardiozoo.analysis.records import on_device, random_records, rows_of
+from cardiozoo.analysis.wave_truth import read_truth
+from cardiozoo.analysis.waves import PUBLISHED_HALF_WIDTH, Waves, delineate, known_windows
+from cardiozoo.data.progress import progress_bar
+from cardiozoo.errors import OptionError
+
+#: Completeness errors above this share of the output's difference are pointed out.
+TOLERATED = 0.05
+MEAN_OF = 64
+SANITY_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is explained.
+
+    Attributes:
+        target: Name of the class; None for the one with the highest mean score.
+        baseline: ``zero``, ``mean`` (mean of training records) or a .npy file (12, T).
+        steps: Points on the path.
+        half_width: None: waves from onset to offset. Seconds: around P, Q, R, S, T.
+        truth: Table of known wave positions; None: delineated.
+        sanity: Records in the check with random weights; 0 leaves it out.
+        seed, n_bootstrap: Of draws and shuffles.
+    """
+
+    target: str | None = None
+    baseline: str = "zero"
+    steps: int = STEPS
+    half_width: float | None = None
+    truth: Path | None = None
+    sanity: int = 4
+    seed: int = 0
+    n_bootstrap: int = 1000
+
+
+@dataclass
+class Cases:
+    """The records that are explained.
+
+    Attributes:
+        batch: As the model sees them.
+        splits: Split of each record.
+        rate: Samples a second.
+        unit: ``sd`` or ``mV``, of the signals in the batch.
+        millivolt: The same signals in mV, (N, 12, T), if the data module can give them.
+        score, target: (N, C) what the model predicts and what the data say; None without a task.
+    """
+
+    batch: dict[str, Any]
+    splits: list[str]
+    rate: float
+    unit: str
+    millivolt: np.ndarray | None = None
+    score: np.ndarray | None = None
+    target: np.ndarray | None = None
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers that stand for the records wherever their ids must not."""
+        return list(range(1, len(self.batch["id"]) + 1))
+
+    @property
+    def patients(self) -> dict[int, str]:
+        """Number -> patient."""
+        return dict(zip(self.numbers, self.batch.get("patient", self.batch["id"]), strict=True))
+
+    @property
+    def drawn(self) -> tuple[np.ndarray, str]:
+        """Signals to draw, (N, 12, T), in mV if there are any such, and their unit."""
+        if self.millivolt is not None:
+            return self.millivolt, "mV"
+        return self.batch["ecg"].float().cpu().numpy(), self.unit
+
+    def present(self) -> np.ndarray:
+        """(N, 12) bool."""
+        mask = self.batch.get("ecg_leads")
+        return np.ones(self.batch["ecg"].shape[:2], dtype=bool) if mask is None else mask.cpu().numpy().astype(bool)
+
+
+@dataclass
+class Explanation:
+    """What was found.
+
+    Attributes:
+        cases: The records.
+        settings: How.
+        target: Name of what is explained.
+        column: Its column.
+        unit: Unit of the attributions: ``logit``, or that of a regression's target.
+        attribution: Integrated gradients.
+        waves: Windows of each record.
+        leads, wave_rows: Tables per record.
+        lead_importance, wave_importance: Over the records, with intervals.
+        sanity: The check with random weights, None if it was left out.
+        notes: What a reader must know.
+    """
+
+    cases: Cases
+    settings: Settings
+    target: str
+    column: int
+    unit: str
+    attribution: Attribution
+    waves: list[Waves]
+    leads: pl.DataFrame
+    wave_rows: pl.DataFrame
+    lead_importance: pl.DataFrame
+    wave_importance: pl.DataFrame
+    sanity: Sanity | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def explain(model: Any, data: Any, cases: Cases, settings: Settings, device: str = "cpu") -> Explanation:
+    """Explain one output of a supervised model on some records.
+
+    Raises:
+        OptionError: No such class, a baseline or a table of waves that cannot be used, a model without a task.
+    """
+    if getattr(model, "task_kind", "") == "unsupervised" or not getattr(model, "num_classes", 0):
+        raise OptionError(f"{type(model).__name__} predicts nothing.", "A model that was trained on a task.", "")
+    model.to(device).eval()
+    batch = on_device(cases.batch, device)
+    cases.score, cases.target = predict(model, batch)
+    column, name = _choose_class(model, settings.target, cases.score)
+    baseline = _baseline(settings.baseline, data, settings.seed)
+    waves = find_waves(cases, data, settings)
+    size = len(cases.numbers)
+    with progress_bar("attributing", size) as advance:
+        found = integrated_gradients(model, batch, column, baseline, settings.steps, advance=advance)
+    found, unit = _in_units(model, found, column)
+    leads, wave_rows = lead_table(found, cases.numbers), wave_table(found, waves, cases.numbers)
+    over_leads = wave_rows.filter(pl.col("lead") == "all")
+    draws = {"n": settings.n_bootstrap, "seed": settings.seed}
+    columns = ("share", "enrichment", "signed_sum", "time_share")
+    result = Explanation(
+        cases, settings, name, column, unit, found, waves, leads, wave_rows,
+        cohort_importance(leads, "lead", cases.patients, ("share", "signed_sum", "mean_abs"), **draws),
+        cohort_importance(over_leads, "wave", cases.patients, columns, **draws) if over_leads.height else over_leads,
+    )  # fmt: skip
+    if settings.sanity:
+        result.sanity = _check_sanity(model, batch, result, baseline)
+    result.notes = _notes(result)
+    return result
+
+
+@torch.no_grad()
+def predict(model: Any, batch: dict[str, Any], rows: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and targets (N, C) of the model's own record; targets NaN where there are none."""
+    scores, targets = [], []
+    for first in range(0, len(batch["id"]), rows):
+        record = model.predict_step(rows_of(batch, list(range(first, min(first + rows, len(batch["id"]))))), 0)
+        scores.append(record["score"].float().cpu().numpy())
+        targets.append(record["target"].float().cpu().numpy())
+    return np.concatenate(scores), np.concatenate(targets)
+
+
+def find_waves(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
+    """Windows of every record: known ones where the table has them, else delineated."""
+    signals, _ = cases.drawn
+    samples, ids = signals.shape[2], cases.batch["id"]
+    known: dict[str, pl.DataFrame] = {}
+    if settings.truth is not None:
+        known = read_truth(settings.truth, ids, _raw_rate(data))
+    found = []
+    with progress_bar("finding waves", len(ids)) as advance:
+        for name, signal, present in zip(ids, signals, cases.present(), strict=True):
+            if name in known:
+                begin = _begin(data, samples, cases.rate)
+                found.append(known_windows(known[name], cases.rate, samples, begin, settings.half_width))
+            else:
+                found.append(delineate(signal, cases.rate, present, settings.half_width))
+            advance(1)
+    return found
+
+
+def published_windows(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
+    """The windows of the LS-EMVAE release: 0.04 s on both sides of P, Q, R, S and T."""
+    return find_waves(cases, data, replace(settings, half_width=PUBLISHED_HALF_WIDTH, truth=None))
+
+
+def _choose_class(model: Any, wanted: str | None, score: np.ndarray) -> tuple[int, str]:
+    names = list(model.class_names)
+    if wanted is None:
+        column = int(np.nanargmax(score.mean(axis=0)))
+        return column, names[column]
+    lower = [name.lower() for name in names]
+    if wanted.lower() not in lower:
+        raise OptionError(
+            f"There is no class {wanted!r} in this run.", f"One of {', '.join(names)}.", "--class chooses one of them."
+        )
+    column = lower.index(wanted.lower())
+    return column, names[column]
+
+
+def _baseline(wanted: str, data: Any, seed: int) -> Baseline:
+    if wanted == "zero":
+        return Baseline()
+    if wanted == "mean":
+        batch = random_records(data, MEAN_OF, "train", seed)
+        ecg, there = batch["ecg"].double().numpy(), batch["ecg_leads"].numpy()[..., None]
+        mean = np.where(there, ecg, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        return Baseline(f"mean of {len(ecg)} training records", mean.astype(np.float32))
+    path = Path(wanted)
+    try:
+        if path.suffix != ".npy":
+            raise ValueError("it is no .npy file")
+        return Baseline(path.name, np.load(path, allow_pickle=False).astype(np.float32))
+    except (OSError, ValueError) as error:
+        raise OptionError(
+            f"The baseline {wanted} cannot be read: {error}.",
+            "zero, mean, or a .npy file (12, T) in the units that the model sees.",
+            "zero is the mean of standardised leads.",
+        ) from error
+
+
+def _in_units(model: Any, found: Attribution, column: int) -> tuple[Attribution, str]:
+    """A regression is explained in the units of its target, everything else as logit."""
+    if model.task_kind != "regression":
+        return found, "logit"
+    factor, shift = float(model.target_std[column]), float(model.target_mean[column])
+    scaled = replace(
+        found,
+        values=found.values * factor,
+        output=found.output * factor + shift,
+        at_baseline=found.at_baseline * factor + shift,
+    )
+    return scaled, f"unit of {model.class_names[column]}"
+
+
+def _check_sanity(model: Any, batch: dict[str, Any], result: Explanation, baseline: Baseline) -> Sanity:
+    """On the first records of which the model sees anything."""
+    seen = [row for row in range(len(batch["id"])) if result.attribution.present[row].any()]
+    part = rows_of(batch, seen[: result.settings.sanity])
+    steps = min(result.settings.steps, SANITY_STEPS)
+    present = result.attribution.present[seen[: result.settings.sanity]]
+    inputs = (part["ecg"] - baseline.like(part["ecg"], torch.as_tensor(present).to(part["ecg"].device))).cpu().numpy()
+
+    def attribute() -> np.ndarray:
+        return integrated_gradients(model, part, result.column, baseline, steps).values
+
+    with progress_bar("check with random weights", 6) as advance:
+        return randomisation_check(model, attribute, inputs, present, seed=result.settings.seed, advance=advance)
+
+
+def _notes(result: Explanation) -> list[str]:
+    notes = []
+    relative = result.attribution.relative_delta
+    worst = float(np.nanmax(relative)) if np.isfinite(relative).any() else float("nan")
+    if worst > TOLERATED:
+        over = int((relative > TOLERATED).sum())
+        notes.append(
+            f"In {over} of {len(relative)} records the attributions miss the difference of the outputs by more than "
+            f"{TOLERATED:.0%} (at most {worst:.0%}): --steps {4 * result.settings.steps} makes that smaller."
+        )
+    if np.isnan(relative).any():
+        notes.append(f"{int(np.isnan(relative).sum())} records have the same output as the baseline.")
+    failed = [w for w in result.waves if w.reason]
+    if failed:
+        reasons = sorted({w.reason for w in failed})
+        notes.append(f"No waves were found in {len(failed)} of {len(result.waves)} records ({'; '.join(reasons[:3])}).")
+    beats = sum(w.beats for w in result.waves)
+    missing = {name: sum(w.missing[name] for w in result.waves) for name in result.waves[0].masks}
+    told = [f"{name} in {count}" for name, count in missing.items() if count]
+    if told:
+        notes.append(f"Of {beats} beats, waves were not found: {', '.join(told)}.")
+    sources = {w.source.split(",")[0] for w in result.waves}
+    if len(sources) > 1:
+        known = sum(w.source == "known positions" for w in result.waves)
+        notes.append(f"Positions of the waves are known in {known} records and delineated in the others.")
+    return notes
+
+
+def _raw_rate(data: Any) -> float:
+    records = getattr(data, "records", None)
+    if records is not None and "raw_rate" in records.columns and records.height:
+        return float(records["raw_rate"].median())
+    return 500.0
+
+
+def _begin(data: Any, samples: int, rate: float) -> float:
+    """Second of the record at which what the model sees begins."""
+    whole = getattr(data, "record_samples", samples)
+    return max(whole - samples, 0) // 2 / rate
