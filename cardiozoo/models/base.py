@@ -16,6 +16,7 @@ from torch import Tensor
 from cardiozoo.data.batch import Batch, Record
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.errors import OptionError
+from cardiozoo.models.data_facts import data_facts
 from cardiozoo.nn.losses import Loss, LossTerm, combine, losses_for, prediction_term
 from cardiozoo.nn.metrics import EpochMeters
 
@@ -182,8 +183,9 @@ class ZooModel(LightningModule):
         return batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Whoever finds the file can tell what it holds, also if no command line wrote it.
+        # Whoever finds the file can tell what it holds and what data it is for, also if no command line wrote it.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint["data_facts"] = data_facts(getattr(self._trainer, "datamodule", None))
 
     def require(self, batch: Batch, modality: str) -> None:
         """Raise ``OptionError`` if a row lacks a modality that this model cannot do without."""

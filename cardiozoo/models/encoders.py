@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,7 @@ from torch import Tensor, nn
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.errors import CheckpointError, OptionError
-
-#: Options of a data module that decide what an encoder's numbers mean, besides rate, samples and leads.
-PREPROCESSING = ("highpass", "powerline", "standardise", "clip", "timestep", "use_masks")
+from cardiozoo.models.data_facts import PREPROCESSING, plain
 
 
 def checkpoint_of(path: str | Path) -> Path:
@@ -71,7 +70,7 @@ def open_encoder(path: str | Path) -> tuple[LightningModule, dict[str, Any]]:
         )
     cls = class_at(class_path)
     try:
-        model = cls.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+        model = apart(lambda: cls.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)).eval()
     except (RuntimeError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{checkpoint} does not load as {class_path}: {str(error).splitlines()[0]}",
@@ -80,13 +79,22 @@ def open_encoder(path: str | Path) -> tuple[LightningModule, dict[str, Any]]:
         ) from error
     known = inspect.signature(cls.__init__).parameters
     init = {name: plain(value) for name, value in dict(model.hparams).items() if name in known}
-    facts = {"class_path": class_path, "init": init, "sha256": digest(model), "data": _data_of(config, init)}
+    facts = {"class_path": class_path, "init": init, "sha256": digest(model), "data": _data_of(content, config, init)}
     return model, facts
 
 
 def rebuild_encoder(facts: Mapping[str, Any]) -> LightningModule:
     """An encoder of the class and sizes in ``facts``, with weights yet to be loaded."""
-    return class_at(facts["class_path"])(**facts["init"]).eval()
+    return apart(lambda: class_at(facts["class_path"])(**facts["init"])).eval()
+
+
+def apart(build: Callable[[], LightningModule]) -> LightningModule:
+    """Build a model while another one is being built by the command line.
+
+    The command line keeps the options of the model it builds in a context variable, which every model built meanwhile
+    would take for its own hyper-parameters.
+    """
+    return contextvars.Context().run(build)
 
 
 def class_at(path: str) -> type[LightningModule]:
@@ -195,13 +203,6 @@ def probe_batch(encoder: LightningModule, leads: list[str] | None = None) -> Bat
     }  # type: ignore[return-value]  # fmt: skip
 
 
-def plain(value: Any) -> Any:
-    """Lists for tuples, so that facts look the same before and after a checkpoint, a config or JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    return [plain(part) for part in value] if isinstance(value, list | tuple) else value
-
-
 def fingerprint(facts: Mapping[str, Any]) -> str:
     """SHA-256 of plain facts."""
     return hashlib.sha256(json.dumps(plain(facts), sort_keys=True, default=str).encode()).hexdigest()
@@ -216,7 +217,10 @@ def _config_beside(checkpoint: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _data_of(config: Mapping[str, Any], init: Mapping[str, Any]) -> dict[str, Any]:
+def _data_of(content: Mapping[str, Any], config: Mapping[str, Any], init: Mapping[str, Any]) -> dict[str, Any]:
+    """What the checkpoint states of its data; of a model that is none of ours, what its run and its options state."""
+    if "data_facts" in content:
+        return dict(content["data_facts"])
     options = (config.get("data") or {}).get("init_args") or {}
     found = {name: plain(options[name]) for name in PREPROCESSING if name in options}
     return found | {name: init[name] for name in ("ecg_leads", "ecg_samples", "ecg_rate") if init.get(name) is not None}

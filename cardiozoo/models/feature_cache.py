@@ -22,7 +22,8 @@ from rich.progress import track
 from torch import Tensor
 
 from cardiozoo.data.batch import Batch
-from cardiozoo.models.encoders import PREPROCESSING, fingerprint
+from cardiozoo.models.data_facts import data_facts
+from cardiozoo.models.encoders import fingerprint
 from cardiozoo.nn.distributed import world_size
 
 Features = dict[str, np.ndarray]
@@ -45,9 +46,8 @@ def cache_file(data: LightningDataModule, encoder: Mapping[str, Any], trainer: T
     manifest, ids = getattr(data, "manifest_sha256", None), getattr(data, "sample_ids", None)
     if manifest is None or ids is None:
         return None
-    options = {name: getattr(data, name, None) for name in (*PREPROCESSING, "ecg_leads", "ecg_rate", "ecg_samples")}
     scale = getattr(data, "scale", None)
-    options["scale"] = None if scale is None else scale.to_json()
+    options = {**data_facts(data), "scale": None if scale is None else scale.to_json()}
     rounding = {"precision": str(trainer.precision), "device": trainer.strategy.root_device.type}
     key = {"encoder": encoder, "store": manifest, "options": options, "ids": sorted(ids), **rounding}
     return _cache_folder() / "features" / f"{fingerprint(key)}.npz"

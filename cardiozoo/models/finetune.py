@@ -19,14 +19,14 @@ from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.errors import CheckpointError, OptionError
 from cardiozoo.models.base import Optimizer, Schedule, ZooModel
-from cardiozoo.models.encoder_data import differences
+from cardiozoo.models.data_facts import data_facts, differences, plain
 from cardiozoo.models.encoders import (
     choose_representation,
     digest,
     embed_with,
     open_encoder,
-    plain,
     rebuild_encoder,
+    representations_of,
     used_parameters,
     width_of,
 )
@@ -113,7 +113,7 @@ class FineTune(ZooModel):
         _check(hidden, dropout, mismatch, encoder_learning_rate)
         self.save_hyperparameters()
         self.freeze, self.cache, self.mismatch, self.source = freeze, cache, mismatch, encoder
-        self.encoder_learning_rate, self.ecg_leads = encoder_learning_rate, ecg_leads
+        self.encoder_learning_rate = encoder_learning_rate
         self.encoder, self.facts = _build(encoder, encoder_facts)
         self.hparams["encoder_facts"] = self.facts
         self._encoder_is_loaded = encoder_facts is None
@@ -121,7 +121,9 @@ class FineTune(ZooModel):
         self.required = getattr(self.encoder, "required", ())
         self.representation = choose_representation(self.encoder, representation)
         self._compare({"ecg_leads": ecg_leads, "ecg_samples": ecg_samples, "ecg_rate": ecg_rate})
-        self.width = width_of(self.encoder, self.representation, ecg_leads)
+        known = self.facts["data"].get("ecg_leads")
+        self.leads = [lead for lead in ecg_leads if known is None or lead in known] if ecg_leads else None
+        self.width = width_of(self.encoder, self.representation, self.leads)
         self.head = _head(self.width, hidden, dropout, num_classes)
         self._choose_what_is_trained()
 
@@ -137,7 +139,7 @@ class FineTune(ZooModel):
         # A frozen encoder needs no graph, unless somebody asks how its inputs matter.
         wanted = not self.freeze or any(isinstance(v, Tensor) and v.requires_grad for v in batch.values())
         with torch.set_grad_enabled(torch.is_grad_enabled() and wanted):
-            return embed_with(self.encoder, batch, self.representation, self.ecg_leads)
+            return embed_with(self.encoder, batch, self.representation, self.leads)
 
     def embedding_size(self, representation: str | None = None, leads: list[str] | None = None) -> int:
         return self.width
@@ -159,7 +161,7 @@ class FineTune(ZooModel):
         if not self.freeze:
             # Decoders and old heads stay as they are: without a gradient they would only fill the optimiser.
             self.encoder.requires_grad_(True)
-            for parameter, used in list(used_parameters(self.encoder, self.representation, self.ecg_leads)):
+            for parameter, used in list(used_parameters(self.encoder, self.representation, self.leads)):
                 parameter.requires_grad_(used)
 
     # --- Around the training -----------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ class FineTune(ZooModel):
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            self._compare({name: getattr(data, name) for name in self.facts["data"] if hasattr(data, name)})
+            self._compare(data_facts(data))
         if stage != "fit":
             return
         self._load_from_source()
@@ -219,16 +221,16 @@ class FineTune(ZooModel):
         def embed(batch: Batch) -> Tensor:
             moved = self.trainer.strategy.batch_to_device(self.on_before_batch_transfer(batch), device)
             with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-                return embed_with(self.encoder, moved, self.representation, self.ecg_leads)
+                return embed_with(self.encoder, moved, self.representation, self.leads)
 
         key = {"class_path": self.facts["class_path"], "init": self.facts["init"], "sha256": digest(self.encoder)}
-        key |= {"representation": self.representation, "leads": self.ecg_leads}
+        key |= {"representation": self.representation, "leads": self.leads}
         file = cache_file(data, key, self.trainer)
         data.attach_features(features_of(data, self.trainer, embed, self.width, file))
 
     def _compare(self, data: Mapping[str, Any]) -> None:
         """Refuse or report data that are not as those that the encoder was trained on."""
-        fatal, grave, minor = differences(self.encoder, self.facts["data"], {k: plain(v) for k, v in data.items()})
+        fatal, grave, minor = differences(self.facts["data"], plain(data), bool(representations_of(self.encoder)))
         refused = fatal + (grave if self.mismatch == "error" else [])
         if refused:
             raise OptionError(

@@ -35,6 +35,7 @@ WARNINGS = (
     r"The number of training batches .* is smaller than the logging interval",
     r"You have overridden `on_before_batch_transfer` in `LightningModule` but have passed",  # models check their input
     r"Total length of `list` across ranks is zero",  # data without a validation or test split say so themselves
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # a frozen encoder stays in it
     r"It is recommended to use .*sync_dist=True.* when logging on epoch level",  # the metrics synchronise themselves
 )
 # Only where nothing is trained: the weights of a checkpoint are used, and the callbacks that made it are not needed.
