@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         "--preset",
         default="paper",
         choices=["paper", "small"],
-        help="paper: the recipes of the paper. small: tiny models at 100 Hz, on the synthetic cohorts if no stores given",
+        help="paper: the paper's recipes. small: tiny models at 100 Hz, on synthetic cohorts if no stores are given",
     )
     add("--epochs", type=int, metavar="N", help="epochs of every fold (default: the recipe's, 50)")
     add("--pretrain_epochs", "--pretrain-epochs", type=int, metavar="N", help="of pre-training (default: 100)")
@@ -178,10 +178,9 @@ class Reproduction:
                 + ("on your stores" if self.options.store else "on SYNTHETIC cohorts, so no result is about patients")
             )
         if any(cell.model in PRETRAINED for cell in self.cells):
-            what = (
-                "what the published numbers come from" if self.options.representation == "lead_concat" else "asked for"
-            )
-            say(f"heads read the representation {self.options.representation} of frozen encoders: {what}")
+            chosen = self.options.representation
+            why = "what the published numbers come from" if chosen == "lead_concat" else "as asked for"
+            say(f"heads read the representation {chosen} of frozen encoders: {why}")
         if "beta_vae" in self.options.models and not self.options.unpublished and 6 in self.options.leads:
             say("beta_vae on 6 leads is a dash in the paper and is not run; --unpublished runs it")
 

@@ -88,7 +88,7 @@ def published(cell: Cell) -> dict[str, list[float]] | None:
 
 
 def rows_of(cells: Iterable[Cell], measured: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The table: one row a cell, published and measured mean and standard deviation of each metric, or why there is none.
+    """The table: one row a cell, published and measured mean and standard deviation of each metric, or why none.
 
     Args:
         cells: The cells asked for; ST-MEM's are added.
