@@ -96,10 +96,26 @@ def docs_sandbox(tmp_path, mini_raw, mini_store, finished_run) -> Path:
     mimic_iv, mimic_cxr = mini_raw
     (tmp_path / "MIMIC_IV").symlink_to(mimic_iv)
     (tmp_path / "MIMIC_CXR").symlink_to(mimic_cxr)
+    write_ecg_placeholders(tmp_path)
     shutil.copytree(finished_run, tmp_path / "OTHER_RUN")
     shutil.copytree(finished_run, tmp_path / "first_run")
     (tmp_path / "RUN").symlink_to(tmp_path / "first_run")
     return tmp_path
+
+
+def write_ecg_placeholders(folder: Path) -> None:
+    """Raw layouts of ECG, and tables of a cohort."""
+    from ecg_raw import samples, write_csv, write_mimic_iv_ecg, write_wfdb
+
+    write_mimic_iv_ecg(folder / "MIMIC_IV_ECG", patients=3)
+    (folder / "PTB_XL").symlink_to(ROOT / "tests" / "data" / "ptbxl_sample")
+    rows = [{"path": f"r{n}", "patient": n, "sex": 1 + n % 2, "age": 50 + n, "mPAP": 18 + n} for n in range(6)]
+    for n in range(6):
+        write_wfdb(folder / "ECG_FOLDER", f"r{n}", samples(n))
+    write_csv(folder / "TABLE.csv", rows)
+    write_csv(
+        folder / "COHORT.csv", [{**r, "path": f"ECG_FOLDER/{r['path']}", "sex": "FM"[r["sex"] - 1]} for r in rows]
+    )
 
 
 def python_blocks(page: Path) -> list[str]:
