@@ -31,6 +31,7 @@ ALLOWED = {
 }
 HEAVY = {"torch", "lightning", "torchmetrics", "timm", "torchvision"}
 WITHOUT_TORCH = {"evaluation", "registry", "errors", "data.ehr", "data.store", "data.readers", "data.prepare"}
+WITHOUT_TORCH |= {f"data.ecg{part}" for part in ("", "_record", "_standard", "_derive", "_quality", "_resample")}
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import wfdb
 from ecg_files import heart, write_mimic, write_wfdb
+from scipy.io import savemat
 
 from cardiozoo.data.ecg import LEADS, MISSING
 from cardiozoo.data.ecg_standard import standardise
@@ -69,6 +70,20 @@ def test_challenge_containers(tmp_path: Path, rate: int, form: str, gain: str) -
     assert np.array_equal(read_ecg(header.with_suffix(".mat")).digital, digital)
     same_as_wfdb(header)
     assert standardise(record).samples == 5000
+
+
+def test_headers_of_the_2020_challenge_and_containers_of_todays_matlab(tmp_path: Path) -> None:
+    date = "05-Feb-2020 11:39:16"
+    header = write_wfdb(tmp_path, "A0001", HEART, LEADS, 500, "1000/mV", "16+24", "mat", start=date)
+    record = read_ecg(header)
+    assert record.time == datetime(2020, 2, 5, 11, 39, 16) and np.array_equal(record.digital, HEART)
+    savemat(header.with_suffix(".mat"), {"val": HEART})
+    assert np.array_equal(read_ecg(header).digital, HEART)
+    for wrong in ({"val": HEART[:8]}, {"other": HEART}, {"val": HEART / 7}):
+        savemat(header.with_suffix(".mat"), wrong)
+        with pytest.raises(RecordError) as error:
+            read_ecg(header)
+        assert error.value.reason == "signal file unreadable"
 
 
 def test_fifteen_signals_of_which_three_are_no_leads(tmp_path: Path) -> None:

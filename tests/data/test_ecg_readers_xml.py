@@ -55,6 +55,11 @@ def test_of_several_rhythms_the_one_with_most_leads_and_then_the_longest(tmp_pat
     assert np.array_equal(record.digital, ROWS) and "several rhythm waveforms: one taken" in record.notes
 
 
+def test_a_waveform_without_a_type_counts_when_there_is_no_rhythm(tmp_path: Path) -> None:
+    bare = RHYTHM.replace("<WaveformType>Rhythm</WaveformType>", "")
+    assert np.array_equal(read_ecg(write_muse(tmp_path / "a.xml", MEDIAN, bare)).digital, ROWS)
+
+
 def test_lead_off_is_noted_and_missing_samples_are_missing(tmp_path: Path) -> None:
     rows = ROWS.copy()
     rows[5] = MISSING

@@ -30,9 +30,12 @@ def muse_record(root: Element, path: Path) -> EcgRecord:
     Raises:
         RecordError: No rhythm, leads that are not decodable, or other counts than declared.
     """
-    waveforms = [w for w in root.iter("Waveform") if child_text(w, "WaveformType").lower() == "rhythm"]
+    every = list(root.iter("Waveform"))
+    waveforms = [w for w in every if child_text(w, "WaveformType").lower() == "rhythm"]
+    # converters that write one waveform leave its type out
+    waveforms = waveforms or [w for w in every if not child_text(w, "WaveformType")]
     if not waveforms:
-        kinds = {child_text(w, "WaveformType") or "unnamed" for w in root.iter("Waveform")}
+        kinds = {child_text(w, "WaveformType") for w in every}
         _refuse(path, f"holds no rhythm waveform (found: {', '.join(sorted(kinds)) or 'none'})", "no rhythm waveform")
     decoded = [_waveform(waveform, path) for waveform in waveforms]
     names, digital, gain, missing, rate, notes = max(

@@ -164,7 +164,8 @@ def _signal_line(line: str, path: Path) -> SignalLine:
 
 def _time(words: list[str]) -> datetime | None:
     """Time of day and day/month/year; None where either is missing or impossible, which is no reason to lose an ECG."""
-    for form in ("%H:%M:%S.%f %d/%m/%Y", "%H:%M:%S %d/%m/%Y", "%H:%M %d/%m/%Y"):
+    # the last is how MATLAB wrote the headers of the 2020 challenge
+    for form in ("%H:%M:%S %d/%m/%Y", "%H:%M:%S.%f %d/%m/%Y", "%H:%M %d/%m/%Y", "%d-%b-%Y %H:%M:%S"):
         try:
             return datetime.strptime(" ".join(words), form)
         except ValueError:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cardiozoo.data.ecg import MISSING, lead_and_sign
 from cardiozoo.data.ecg_record import EcgRecord, millivolt_per_unit, parse_age, parse_sex
+from cardiozoo.data.readers.matlab_container import read_val
 from cardiozoo.data.readers.wfdb_header import Header, SignalLine, read_header
 from cardiozoo.errors import RecordError
 
@@ -91,25 +92,32 @@ def _read_sixteen_bits(header_path: Path, header: Header, notes: list[str]) -> n
         while last < len(header.signals) and header.signals[last].file == line.file:
             last += 1
         path, channels = signal_path(header_path, line.file), last - first
-        try:
-            count = -1 if samples is None else samples * channels
-            values = np.fromfile(path, dtype=_SIXTEEN_BITS[line.format], count=count, offset=line.offset)
-        except FileNotFoundError:
-            _refuse(f"{header_path} needs {path.name}, which is not there.", "signal file missing")
-        except OSError as error:
-            _refuse(f"{path} cannot be read: {error}.", "signal file unreadable")
+        values = _read_file(path, line, channels, samples, header_path)
         if samples is None:
-            samples = len(values) // channels
+            samples = values.shape[1]
             notes.append("number of samples not stated: taken from the size of the file")
-            values = values[: samples * channels]
-        if len(values) < samples * channels or samples == 0:
-            came = f"{path} holds {len(values) // channels} samples of {channels} signals; its header says {samples}."
+        if values.shape[1] < samples or samples == 0:
+            came = f"{path} holds {values.shape[1]} samples of {channels} signals; its header says {samples}."
             _refuse(came, "signal file truncated" if samples else "no samples")
-        if line.format == "160":
-            values = values.astype(np.int32) - 32768
-        parts.append(values.reshape(samples, channels).T)
+        parts.append(values[:, :samples])
         first = last
     return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts), dtype=np.int16)
+
+
+def _read_file(path: Path, line: SignalLine, channels: int, samples: int | None, header_path: Path) -> np.ndarray:
+    """(channels, samples) of one file, at most as many as the header states."""
+    count = -1 if samples is None else samples * channels
+    try:
+        if path.suffix.lower() == ".mat" and (matrix := read_val(path, channels)) is not None:
+            return matrix
+        values = np.fromfile(path, dtype=_SIXTEEN_BITS[line.format], count=count, offset=line.offset)
+    except FileNotFoundError:
+        _refuse(f"{header_path} needs {path.name}, which is not there.", "signal file missing")
+    except OSError as error:
+        _refuse(f"{path} cannot be read: {error}.", "signal file unreadable")
+    if line.format == "160":
+        values = values.astype(np.int32) - 32768
+    return values[: len(values) // channels * channels].reshape(-1, channels).T
 
 
 def _verify(raw: np.ndarray, signals: tuple[SignalLine, ...], path: Path, notes: list[str]) -> None:
