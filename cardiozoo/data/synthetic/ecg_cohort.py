@@ -31,7 +31,7 @@ from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, Modality, identif
 from cardiozoo.errors import OptionError
 
 SIMULATOR = "ecg_cohort"
-SIMULATOR_VERSION = 2
+SIMULATOR_VERSION = 3
 MOST = 8
 """Numbers reserved for the recordings of one person."""
 MAX_PATIENTS = ID_RANGE // MOST

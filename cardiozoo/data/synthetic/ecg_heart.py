@@ -27,6 +27,8 @@ class Population:
 
     Attributes:
         name: Name in the truth manifest.
+        wedge: Median PAWP in mmHg at 60 years without left-heart disease.
+        resistance: Median PVR in Wood units at 60 years without pulmonary vascular disease.
         left_heart: Share with left-heart disease (raised wedge pressure).
         vascular: Share with pulmonary vascular disease (raised resistance).
         severity: Log-odds of both per unit of the severity of the person.
@@ -40,12 +42,14 @@ class Population:
     """
 
     name: str
+    wedge: float = 9.5
+    resistance: float = 1.7
     left_heart: float = 0.30
     vascular: float = 0.42
     severity: float = 0.0
     hypertension: float = 0.45
     rate: float = 6.0
-    fibrillation: float = -2.45
+    fibrillation: float = -2.70
     lbbb: float = 0.03
     rbbb: float = 0.06
     anterior_fascicle: float = 0.03
@@ -60,7 +64,10 @@ class Population:
 
 
 CATHETER_CLINIC = Population("catheter clinic")
-HOSPITAL = Population("hospital", vascular=0.22, severity=0.5, rate=16.0, fibrillation=-1.95, paced=0.06)
+HOSPITAL = Population(
+    "hospital", wedge=9.0, resistance=1.3, left_heart=0.25, vascular=0.15, severity=0.5, rate=16.0, fibrillation=-2.30,
+    paced=0.05,
+)  # fmt: skip
 
 
 @dataclass
@@ -123,8 +130,12 @@ def draw_hearts(
     left = flat[:, 0] < _shifted(population.left_heart, population.severity * severity)
     vascular = flat[:, 1] < _shifted(population.vascular, population.severity * severity)
     hypertension = flat[:, 2] < _shifted(population.hypertension, 0.35 * a)
-    pawp = np.exp(np.log(9.5) + 0.05 * a + 0.28 * gauss[:, 0]) + left * np.exp(np.log(10.0) + 0.45 * gauss[:, 1])
-    pvr = np.exp(np.log(1.7) + 0.04 * a + 0.35 * gauss[:, 2]) + vascular * np.exp(np.log(4.0) + 0.60 * gauss[:, 3])
+    pawp = np.exp(np.log(population.wedge) + 0.05 * a + 0.28 * gauss[:, 0]) + left * np.exp(
+        np.log(10.0) + 0.45 * gauss[:, 1]
+    )
+    pvr = np.exp(np.log(population.resistance) + 0.04 * a + 0.35 * gauss[:, 2]) + vascular * np.exp(
+        np.log(4.0) + 0.60 * gauss[:, 3]
+    )
     output = np.exp(np.log(5.6) - 0.02 * a + 0.06 * male + 0.18 * gauss[:, 4]) * np.where(pvr > 4.0, 0.85, 1.0)
     mpap = pawp + pvr * output
     h, l = np.log2(mpap / 14.0), np.log2(pawp / 8.6)

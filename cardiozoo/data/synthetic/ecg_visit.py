@@ -61,7 +61,7 @@ def draw_visits(seed: int, hearts: Hearts, people: People, count: np.ndarray) ->
     rate = np.clip(people.rate[person] + 6.0 * gauss[:, 0] + 18.0 * fibrillation, 40.0, 150.0)
     rate = np.where(av_block == 3, np.clip(rate, 70.0, 100.0), np.where(av_block == 2, np.minimum(rate, 85.0), rate))
     rate = np.where(paced & ~people.tracking[person], 60.0 + 10.0 * (flat[:, 1] < 0.4), rate)
-    late_qrs = np.isin(conduction, (NORMAL, ESCAPE), invert=True) * np.maximum(people.qrs[person] - 95.0, 0.0)
+    widening = np.isin(conduction, (NORMAL, ESCAPE), invert=True) * np.maximum(people.qrs[person] - 95.0, 0.0)
     breath = flat[:, 6:8]
     chest_gain = people.chest_gain[person].copy()
     chest_gain[:, CHEST] *= np.exp(0.05 * gauss[:, 8:14])
@@ -77,7 +77,7 @@ def draw_visits(seed: int, hearts: Hearts, people: People, count: np.ndarray) ->
         av_block=av_block,
         interval=interval,
         pr=pr,
-        qtc=people.qtc[person] + 6.0 * gauss[:, 2] + 0.5 * late_qrs,
+        qtc=people.qtc[person] + 6.0 * gauss[:, 2] + 0.5 * widening,
         premature_ventricular=_premature(people.ventricular_ectopy[person], flat[:, 2], flat[:, 3]) * (av_block < 2),
         premature_atrial=_premature(people.atrial_ectopy[person], flat[:, 4], flat[:, 5])
         * ((av_block < 2) & ~fibrillation & ~paced),

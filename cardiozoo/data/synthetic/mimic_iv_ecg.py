@@ -28,7 +28,7 @@ from cardiozoo.data.synthetic.patient import Patients, draw_patients
 from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, Modality, identify, stream
 
 SIMULATOR = "mimic_iv_ecg"
-SIMULATOR_VERSION = 2
+SIMULATOR_VERSION = 3
 MOST = 8
 """Recordings of one person at most; also the numbers that are reserved for each."""
 CALENDAR, BAD_FILES = 10, 11
@@ -56,11 +56,12 @@ def synthesize(
 
     Nothing in it comes from a real person. The folder appears under its name only when it is complete. Beside the
     release's own files it holds mimic-iv/hosp/patients.csv.gz (sex and age of the same people), truth/ and
-    SYNTHETIC.json.
+    SYNTHETIC.json. With the same seed, ids, sex and age are those of `synthesize mimic_cxr_ehr`, but the circulation is
+    drawn anew: the two cohorts agree in nothing else.
 
     Args:
         out: Folder to write. It must not exist or be empty.
-        patients: Number of virtual patients; they have 1 to 8 recordings of 10 s, 2.4 on average.
+        patients: Number of virtual patients; they have 1 to 8 recordings of 10 s, 2.3 on average.
         seed: The same seed gives the same bytes, and a larger cohort begins with the patients of a smaller one.
         plant: Where pressure shows: full (as in people), right_atrium (P wave only), chest (forward force of the right
             ventricle only, which no limb lead sees).
