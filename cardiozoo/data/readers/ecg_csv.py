@@ -63,11 +63,13 @@ def _read(path: Path) -> _Table:
     labelled = [bool(row) and lead_and_sign(row[0]) is not None and len(row) > 2 for row in rows]
     if all(labelled) and all(_is_number(row[1]) for row in rows):  # leads as rows, each beginning with its name
         return _Table([row[0] for row in rows], _numbers(path, [row[1:] for row in rows], 1).T)
-    header = []
-    if not all(_is_number(cell) for cell in rows[0]):
-        header = [cell.strip().strip('"') for cell in rows[0]]
-        rows = rows[1:]
-    return _Table(header, _numbers(path, rows, 2 if header else 1))
+    if all(_is_number(cell) for cell in rows[0]):
+        return _Table([], _numbers(path, rows, 1))
+    table = _Table([cell.strip().strip('"') for cell in rows[0]], _numbers(path, rows[1:], 2))
+    if len(table.header) != table.values.shape[1]:
+        came = f"has {len(table.header)} names in its header and {table.values.shape[1]} cells in each line"
+        refuse(path, came, "lines of different lengths", _ACCEPTED, "Write it again, or leave it out.")
+    return table
 
 
 def _split(path: Path) -> list[list[str]]:
