@@ -46,6 +46,17 @@ def test_prepare_beside_pandas(tmp_path: Path):
     assert result["ratio"]["events"] == pytest.approx(expected)
 
 
+def test_prepare_of_ecgs_beside_wfdb(tmp_path: Path):
+    result = run("prepare_ecg", tmp_path, "--workers", "1")
+    (case,) = result["cases"]
+    assert case["workers"] == 1 and 10 < result["records"] < 60
+    assert case["ratio"] == pytest.approx(ratio_of(case, "wfdb", "prepare"))
+    speed, hours = case["records_per_second"]["prepare"], case["all_records_hours"]["prepare"]
+    assert speed * hours * 3600 == pytest.approx(800_035)
+    # 12 leads of 5000 samples at two bytes, and what is known of them
+    assert 96.0 < case["all_records_gb"]["prepare"] < 99.0
+
+
 def test_loader_beside_a_plain_dataset(tmp_path: Path, mini_store: Path):
     result = run("loader", tmp_path, "--store", str(mini_store), "--batch-size", "4")
     assert [case["workers"] for case in result["cases"]] == [0, 2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
@@ -102,13 +101,15 @@ def look_for_files(listing: Listing, root: Path, beside: tuple[str, ...] = ()) -
     Returns:
         A fingerprint of sizes and times of change of all files, by which a killed run knows whether they are the same.
     """
-    files = [root / file for file in listing.table["file"].to_list()]
+    files = [os.path.join(root, file) for file in listing.table["file"].to_list()]
     digest, there = blake2b(digest_size=16), np.zeros(len(files), dtype=bool)
-    block = 4096
+    block, chunk = 4096, 256
     with progress_bar("Looking for the files of the records", len(files)) as advance, ThreadPoolExecutor(8) as pool:
         for first in range(0, len(files), block):
             part = files[first : first + block]
-            for n, facts in enumerate(pool.map(lambda file: _facts(file, beside), part)):
+            chunks = [part[start : start + chunk] for start in range(0, len(part), chunk)]
+            found = [facts for some in pool.map(lambda some: _facts_of(some, beside), chunks) for facts in some]
+            for n, facts in enumerate(found):
                 there[first + n] = facts[0] is not None
                 digest.update(repr(facts).encode())
             advance(len(part))
@@ -116,8 +117,10 @@ def look_for_files(listing: Listing, root: Path, beside: tuple[str, ...] = ()) -
     return digest.hexdigest()
 
 
-def _facts(file: Path, beside: Iterable[str]) -> tuple[tuple[int, int] | None, ...]:
-    return tuple(_stat(path) for path in (str(file), *(str(file.with_suffix(ending)) for ending in beside)))
+def _facts_of(files: list[str], beside: tuple[str, ...]) -> list[tuple[tuple[int, int] | None, ...]]:
+    """Size and time of change of each file and of those beside it, None where there is none."""
+    stems = (os.path.splitext(file)[0] for file in files)
+    return [(_stat(file), *(_stat(stem + end) for end in beside)) for file, stem in zip(files, stems, strict=True)]
 
 
 def _stat(path: str) -> tuple[int, int] | None:

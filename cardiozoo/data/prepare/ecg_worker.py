@@ -10,6 +10,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -126,6 +128,7 @@ class ShardWriter:
 def main() -> int:
     """Serve shards until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that started this one
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     writer = ShardWriter(Job(**json.loads(sys.stdin.readline())))
@@ -140,6 +143,13 @@ def main() -> int:
         print(json.dumps(answer), file=answers, flush=True)
     writer.close()
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """End when the process that started this one is gone: a later run may be at work on the same files."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def as_json(job: Job) -> str:

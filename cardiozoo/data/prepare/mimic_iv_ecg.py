@@ -104,7 +104,8 @@ def prepare(
         "split_seed": split_seed,
         "split_file": None if split_file is None else file_facts(split_file),
     }
-    source = EcgSource(NAME, root, found, fingerprint, {"mimic_iv_ecg": "1.0"}, marker, refuse=_other_patient)
+    facts = {"records": listing.flow[0]["records"]}
+    source = EcgSource(NAME, root, found, fingerprint, facts, marker, refuse=_other_patient)
     return build_ecg_store(out, source, listing, form, options, overwrite, workers, quiet)
 
 
