@@ -6,6 +6,8 @@ import torch
 from cardiozoo.errors import OptionError
 from cardiozoo.models.base import presence
 from cardiozoo.models.ehr_lstm import EhrLstm
+from cardiozoo.models.multimodal_cnn import MultimodalCnn
+from cardiozoo.nn.losses import combine
 from cardiozoo.testing import make_batch
 
 
@@ -82,3 +84,111 @@ def test_frozen_parameters_are_not_optimised():
     model = lstm(schedule="none")
     model.encoder.requires_grad_(False)
     assert len(model.configure_optimizers().param_groups[0]["params"]) == 2
+
+
+# --- Regression, optimisers and cycles, in a network that has them all -----------------------------------------------
+
+
+def cnn(**init):
+    torch.manual_seed(0)
+    sizes = dict(latent_size=2, hidden_size=4, ecg_samples=40, num_classes=2, dropout=0.0)
+    return MultimodalCnn(**{**sizes, "task_kind": "regression", **init})
+
+
+def ecg(**options):
+    return make_batch(["ecg"], size=6, num_classes=2, task_kind="regression", shapes={"ecg": (12, 40)}, **options)
+
+
+def test_a_regression_learns_standardised_targets_and_answers_in_their_units():
+    mean, std = [30.0, -2.0], [10.0, 0.5]
+    model, batch = cnn(target_mean=mean, target_std=std).eval(), ecg()
+    batch["target"][1, 0] = torch.nan
+    raw = model(batch)["logits"]
+    record = model.predict_step(batch)
+    expected = raw.detach() * torch.tensor(std) + torch.tensor(mean)
+    torch.testing.assert_close(record["score"], expected)
+    assert torch.equal(record["target"].nan_to_num(-1), batch["target"].nan_to_num(-1))
+    error = (expected - batch["target"]) / torch.tensor(std)
+    total, _ = combine(model.loss_terms(batch, {"logits": raw}))
+    torch.testing.assert_close(total.detach(), error[~error.isnan()].square().mean())
+    model.validation_step(batch)
+    known = ~batch["target"].isnan()
+    rmse = [(expected - batch["target"])[known[:, c], c].square().mean().sqrt() for c in range(2)]
+    torch.testing.assert_close(model.meters["val"].compute()["rmse"], torch.stack(rmse).mean())
+
+
+def test_the_scale_of_a_target_is_part_of_the_weights():
+    trained, other = cnn(target_mean=[30.0, 1.0], target_std=[10.0, 2.0]), cnn()
+    other.load_state_dict(trained.state_dict())
+    assert other.target_mean.tolist() == [30, 1] and other.target_std.tolist() == [10, 2]
+
+
+@pytest.mark.parametrize(
+    ("init", "words"),
+    [
+        ({"target_mean": [1.0]}, "1 means and 2 deviations for 2 columns"),
+        ({"target_std": [1.0, 0.0]}, "same for everybody"),
+        ({"target_mean": [1.0, float("nan")]}, "same for everybody"),
+        ({"loss": "cross_entropy"}, "loss 'cross_entropy' for a regression task"),
+        ({"optimizer": "sgd"}, "optimizer 'sgd'.*\n.*adam, adamw"),
+        ({"focal_alpha": 1.5}, "focal_alpha"),
+        ({"focal_gamma": -1.0}, "focal_gamma"),
+    ],
+)
+def test_options_of_losses_and_scales_out_of_range(init, words):
+    with pytest.raises(OptionError, match=words):
+        cnn(**init)
+
+
+def test_focal_is_the_default_of_the_ecg_networks_and_cross_entropy_that_of_the_others():
+    assert cnn(task_kind="multiclass").loss == "focal" and cnn().loss == "mse"
+    assert lstm().loss == "cross_entropy"
+
+
+@pytest.mark.parametrize(("name", "cls"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_the_fused_update_is_the_plain_one(name, cls):
+    models = [cnn(optimizer=name, weight_decay=0.1, learning_rate=0.01) for _ in range(2)]
+    fused = models[0].configure_optimizers()
+    assert type(fused) is cls and fused.defaults["fused"] is True
+    plain = cls(models[1].parameters(), 0.01, weight_decay=0.1, fused=False)
+    for model, optimizer in zip(models, (fused, plain), strict=True):
+        for seed in range(3):
+            optimizer.zero_grad()
+            combine(model.loss_terms(ecg(seed=seed), model(ecg(seed=seed))))[0].backward()
+            optimizer.step()
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert (
+        "fused" not in lstm(schedule="none").configure_optimizers().defaults
+        or not (lstm(schedule="none").configure_optimizers().defaults["fused"])
+    )
+
+
+def test_one_cycle_rises_and_falls_as_published(monkeypatch):
+    model = cnn(schedule="one_cycle", learning_rate=0.01, optimizer="adamw")
+    trainer = type(
+        "Trainer", (), {"estimated_stepping_batches": 100, "precision": "32-true", "gradient_clip_val": None}
+    )
+    monkeypatch.setattr(type(model), "trainer", property(lambda self: trainer))
+    monkeypatch.setattr(model, "_trainer", trainer)
+    configuration = model.configure_optimizers()
+    optimizer, scheduler = configuration["optimizer"], configuration["lr_scheduler"]["scheduler"]
+    assert configuration["lr_scheduler"]["interval"] == "step"
+    rates, momenta = [], []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        momenta.append(optimizer.param_groups[0]["betas"][0])
+        optimizer.step()
+        if len(rates) < 100:
+            scheduler.step()
+    assert rates[0] == pytest.approx(0.01 / 25) and max(rates) == pytest.approx(0.01)
+    assert rates.index(max(rates)) == 29 and rates[-1] == pytest.approx(0.01 / 25e4)
+    assert momenta[0] == pytest.approx(0.95) and min(momenta) == pytest.approx(0.85)
+
+
+def test_one_cycle_needs_an_end(monkeypatch):
+    model = cnn(schedule="one_cycle")
+    trainer = type("Trainer", (), {"estimated_stepping_batches": float("inf")})
+    monkeypatch.setattr(type(model), "trainer", property(lambda self: trainer))
+    with pytest.raises(OptionError, match="how long the training is"):
+        model._cycle(torch.optim.Adam(model.parameters()))
