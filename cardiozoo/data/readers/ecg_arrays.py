@@ -98,7 +98,8 @@ def array_record(
             "Accepted: integers or floats, at least one sample.",
             "Leave it out.",
         )
-    values = np.ascontiguousarray(array, dtype=np.float64) * factor
+    with np.errstate(invalid="ignore", over="ignore"):  # some NaN are of the kind that warns
+        values = np.ascontiguousarray(array, dtype=np.float64) * factor
     missing = ~np.isfinite(values)
     if np.isinf(values).any():
         notes = (*notes, "infinite samples taken as missing")

@@ -106,8 +106,10 @@ def _read_sixteen_bits(header_path: Path, header: Header, notes: list[str]) -> n
 
 def _read_file(path: Path, line: SignalLine, channels: int, samples: int | None, header_path: Path) -> np.ndarray:
     """(channels, samples) of one file, at most as many as the header states."""
-    count = -1 if samples is None else samples * channels
     try:
+        # never more than there is: what a damaged header announces may exceed all memory
+        held = max(0, path.stat().st_size - line.offset) // 2
+        count = held if samples is None else min(held, samples * channels)
         if path.suffix.lower() == ".mat" and (matrix := read_val(path, channels)) is not None:
             return matrix
         values = np.fromfile(path, dtype=_SIXTEEN_BITS[line.format], count=count, offset=line.offset)
