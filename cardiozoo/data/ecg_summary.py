@@ -76,7 +76,7 @@ def _target_account(target: np.ndarray | None, task: Task) -> dict[str, Any]:
         target = (target[:, None] == np.arange(task.num_classes)).astype(np.float32)
     return {
         "prevalence": {
-            name: {"all": float(target[:, column].mean()) if len(target) else None}
+            name: {"all": float(target[:, column].mean(dtype=np.float64)) if len(target) else None}
             for column, name in enumerate(task.classes)
         }
     }

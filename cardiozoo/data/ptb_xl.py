@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import polars as pl
@@ -50,7 +50,7 @@ class PtbXl(EcgDataModule):
         store: str | None = None,
         task: ScpTask = "superclass",
         min_likelihood: float | None = None,
-        unlabelled: str = "drop",
+        unlabelled: Literal["drop", "keep"] = "drop",
         highpass: float | None = None,
         powerline: float | None = None,
         standardise: Standardise = "train",
