@@ -9,7 +9,10 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from typing import IO
 
@@ -26,6 +29,18 @@ def serve(orders: IO[str], answers: IO[str]) -> None:
         if status == INTERRUPTED:
             return
         _forget()
+
+
+def end_with_parent(every: float = 2.0) -> None:
+    """Interrupts this process once the one that started it is gone, killed perhaps: nobody would read its answers."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _logged(argv: list[str], log: str) -> int:
@@ -51,4 +66,5 @@ def _forget() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     serve(sys.stdin, os.fdopen(os.dup(1), "w"))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +144,39 @@ def test_devices_are_dealt_in_turn_and_threads_divided(monkeypatch: pytest.Monke
     assert {int(e["OMP_NUM_THREADS"]) for e in environments} == {max(1, len(os.sched_getaffinity(0)) // 3)}
     with pytest.raises(OptionError):
         how_many(0, Whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_command(tmp_path: Path, environment: dict[str, str], number: signal.Signals) -> None:
+    long = ["crossval", *PAIR, *QUICK, "--trainer.max_epochs", "1000000", "--folds", "2", "--out", "cv"]
+    whole = subprocess.Popen([sys.executable, "-m", "cardiozoo", *long], cwd=tmp_path, env=environment)
+    log, record = tmp_path / "cv" / "fold_0.log", tmp_path / "cv" / "fold_0" / "run.json"
+    _wait(lambda: log.is_file() and "epoch  " in log.read_text(), 120)
+    workers = [pid for pid in _processes() if _parent(pid) == whole.pid]
+    whole.send_signal(number)  # to the command alone, as a batch system would
+    assert whole.wait(timeout=60) == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert len(workers) == 1
+    _wait(lambda: workers[0] not in _processes(), 60)
+    assert json.loads(record.read_text())["status"] == "interrupted"
+    assert not (tmp_path / "cv" / "fold_1").exists()
+
+
+def _wait(met: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _parent(int(path.name))]
+
+
+def _parent(pid: int) -> int:
+    """0 for a process that has ended, even if nobody has asked how."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return 0
+    return 0 if state == "Z" else int(parent)
