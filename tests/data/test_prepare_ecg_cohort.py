@@ -110,6 +110,26 @@ def test_files_of_several_formats_stand_side_by_side(folder: Path) -> None:
     assert np.allclose(store.array("gain.npy"), 200)
 
 
+def test_exams_of_a_file_are_found_by_their_ids(folder: Path) -> None:
+    with h5py.File(folder / "exams.hdf5", "w") as file:
+        file["exam_id"] = np.array([3, 0, 1])  # ids that would be rows, too
+        file["tracings"] = np.stack([raw.samples(n).T for n in (30, 31, 32)])
+    table = rows(4, path=["exams.hdf5"] * 3 + ["r5"], exam_id=["1", "3", "2", "9"])
+    store = prepared(folder, table, **ARRAYS)
+    assert store.table("records.parquet")["id"].to_list() == ["exams#1", "exams#3", "r5"]
+    for signal, number in zip(store.array("signals.npy"), (32, 30, 5), strict=True):
+        assert np.array_equal(signal, raw.samples(number))
+    assert store.table("excluded.parquet").rows() == [("exams#2", "exams.hdf5", "no such record in the file")]
+
+
+def test_a_counter_of_rows_is_no_index_of_records(folder: Path) -> None:
+    table = [*rows(3, index=[0, 1, 2]), {**rows(1)[0], "index": 3}]
+    store = prepared(folder, table)
+    assert store.table("records.parquet")["id"].to_list() == ["r0", "r1", "r2"]
+    assert store.manifest["exclusions"] == {"record listed again": 1}
+    assert any("'index' is not used" in note for note in store.manifest["notes"])
+
+
 def test_arrays_without_rate_units_or_leads_are_refused_before_work_begins(folder: Path) -> None:
     np.save(folder / "a.npy", raw.samples(20))
     table = rows(1, path=["a.npy"])

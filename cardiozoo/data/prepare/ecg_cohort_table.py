@@ -32,10 +32,12 @@ ALIASES = {
     "id": ("ecg_id", "record_id"),
     "time": ("ecg_time", "recording_date"),
     "index": (),
+    "exam_id": (),
     "split": (),
     "fold": ("strat_fold",),
 }
 _ENDINGS = (".csv", ".tsv", ".txt", ".asc", ".npy", ".npz", ".h5", ".hdf5", ".dcm", ".dicom", ".xml")
+_MANY = (".npy", ".npz", ".h5", ".hdf5")
 _ACCEPTED = "Columns: path (required), patient, age, sex, id, time, index, split, fold; every other one is a target."
 _NO_PATIENT = "records without a patient, each a patient of its own"
 
@@ -57,8 +59,9 @@ def read_cohort(path: Path, root: Path, sex_code: SexCode | None, age_unit: AgeU
     if not raw.height:
         raise RawDataError(f"{path} has no row.", "A row for each ECG.", "Fill the table.")
     raw = raw.with_columns(nothing_to_null(name) for name in raw.columns if name != "path")
-    listing = Listing(_identified(raw, root))
-    for note in notes:
+    table, said = _identified(raw, root)
+    listing = Listing(table)
+    for note in [*notes, *said]:
         listing.note(note)
     listing.count(_NO_PATIENT, raw["patient"].null_count() if "patient" in raw.columns else raw.height)
     if missing := listing.counts.get(_NO_PATIENT):
@@ -104,16 +107,42 @@ def _named(raw: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[str]]:
     return named, notes
 
 
-def _identified(raw: pl.DataFrame, root: Path) -> pl.DataFrame:
-    """id, patient, path, file and, where there is one, index."""
+def _identified(raw: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, list[str]]:
+    """id, patient, path, file and, where files hold many records, index; and what is to be said of the index."""
     files = [None if path is None else _header_of(root, path) for path in raw["path"].to_list()]
     table = raw.select("path").with_columns(pl.Series("file", files, dtype=pl.String))
-    suffix = pl.lit("")
-    if "index" in raw.columns:
-        numbers = raw["index"].str.strip_suffix(".0").cast(pl.Int64, strict=False)
-        rows = numbers.null_count() == raw["index"].null_count()  # else they are ids of exams, as text
-        table = table.with_columns((numbers if rows else raw["index"]).alias("index"))
-        suffix = pl.when(raw["index"].is_null()).then(pl.lit("")).otherwise(pl.lit("#") + raw["index"])
+    index, notes = _index(raw, files)
+    if index is not None:
+        table = table.with_columns(index.alias("index"))
+    table = table.with_columns(_ids(raw, files, index).alias("id"))
+    alone = pl.format("record {}", pl.col("id").fill_null("without a path"))
+    if "patient" not in raw.columns:
+        return table.with_columns(alone.alias("patient")), notes
+    # a program that met a gap has written 123 as 123.0
+    patient = raw["patient"].str.replace(r"^(\d+)\.0+$", "$1")
+    table = table.with_columns(patient.alias("patient"))
+    return table.with_columns(pl.coalesce("patient", alone).alias("patient")), notes
+
+
+def _index(raw: pl.DataFrame, files: list[str | None]) -> tuple[pl.Series | None, list[str]]:
+    """Which record of its file each row means: a row (int) or an id of exams (text); null for files of one record."""
+    given = [name for name in ("exam_id", "index") if name in raw.columns]
+    many = pl.Series([file is not None and file.lower().endswith(_MANY) for file in files], dtype=pl.Boolean)
+    if not given or not many.any():
+        unused = [f"The column '{name}' is not used: no file holds several records." for name in given]
+        return None, unused
+    values = raw[given[0]].str.strip_suffix(".0")
+    numbers = values.cast(pl.Int64, strict=False)
+    if given[0] == "index" and numbers.null_count() == values.null_count():
+        values = numbers
+    chosen = pl.select(pl.when(many).then(values).otherwise(None).alias("index")).to_series()
+    return chosen, ["The column 'exam_id' says which record of its file each row means."] if given[
+        0
+    ] == "exam_id" else []
+
+
+def _ids(raw: pl.DataFrame, files: list[str | None], index: pl.Series | None) -> pl.Series:
+    """The table's own ids, or names of files (their paths where names repeat) with the index of the record."""
     if "id" in raw.columns:
         ids = raw["id"]
         if ids.null_count() or ids.n_unique() < len(ids):
@@ -122,20 +151,15 @@ def _identified(raw: pl.DataFrame, root: Path) -> pl.DataFrame:
                 "An id of its own for each record.",
                 "Correct the column, or remove it: the names of the files are the ids then.",
             )
-        table = table.with_columns(ids)
-    else:
-        records = [None if file is None else _record_of(file) for file in files]
-        stems = [None if record is None else _without_ending(Path(record).name) for record in records]
-        named = pl.DataFrame({"stem": stems, "record": records, "path": raw["path"]}).cast(pl.String)
-        named = named.select(pl.all() + suffix)
-        unique = named["stem"].n_unique() == named["record"].n_unique()
-        table = table.with_columns(named["stem" if unique else "path"].alias("id"))
-    alone = pl.format("record {}", pl.col("id").fill_null("without a path"))
-    if "patient" not in raw.columns:
-        return table.with_columns(alone.alias("patient"))
-    # a program that met a gap has written 123 as 123.0
-    patient = raw["patient"].str.replace(r"^(\d+)\.0+$", "$1")
-    return table.with_columns(patient.alias("patient")).with_columns(pl.coalesce("patient", alone).alias("patient"))
+        return ids
+    records = [None if file is None else _record_of(file) for file in files]
+    stems = [None if record is None else _without_ending(Path(record).name) for record in records]
+    named = pl.DataFrame({"stem": stems, "record": records, "path": raw["path"]}).cast(pl.String)
+    if index is not None:
+        suffix = pl.select(pl.when(index.is_null()).then(pl.lit("")).otherwise(pl.lit("#") + index.cast(pl.String)))
+        named = named.select(pl.all() + suffix.to_series())
+    unique = named["stem"].n_unique() == named["record"].n_unique()
+    return named["stem" if unique else "path"]
 
 
 def _header_of(root: Path, path: str) -> str:
