@@ -14,7 +14,10 @@ __all__ = ["PRESENT", "Quality", "lead_states"]
 
 PRESENT, NOT_RECORDED, NO_SAMPLES, FLAT, SATURATED, MOSTLY_MISSING, OUT_OF_RANGE = range(len(LEAD_STATES))
 
-_LARGEST_UNIT = 0.02  # mV; converters of electrocardiographs resolve at least this
+# a signal is stopped when its last step to the rail is larger than this part of its range
+_STOP = 0.015
+_LONG_STAY = 0.1  # seconds
+_LARGEST_UNIT = 0.05  # mV; converters of electrocardiographs resolve at least this
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _state(values: np.ndarray, gain: float, rate: float, quality: Quality) -> in
     # 1e-9 mV: the rounding of a division must not decide
     if np.ptp(values) <= quality.flat_mv + 1e-9 or _still(values, rate, quality) > quality.flat_share:
         return FLAT
-    if _on_rail(values, quality) + _on_rail(-values, quality) > quality.saturated_share:
+    if _on_rail(values, rate, quality) + _on_rail(-values, rate, quality) > quality.saturated_share:
         return SATURATED
     far = np.abs(values - np.median(values)) > quality.max_mv
     return OUT_OF_RANGE if far.mean() > quality.max_mv_share else PRESENT
@@ -122,7 +125,7 @@ def _still(values: np.ndarray, rate: float, quality: Quality) -> float:
     return float(lengths[lengths >= quality.flat_seconds * rate].sum() / len(values))
 
 
-def _on_rail(values: np.ndarray, quality: Quality) -> float:
+def _on_rail(values: np.ndarray, rate: float, quality: Quality) -> float:
     """Share of the samples that the converter cut off at the largest value.
 
     A peak that is merely high touches its largest value once, for a sample or two, and comes up to it in small steps.
@@ -139,7 +142,8 @@ def _on_rail(values: np.ndarray, quality: Quality) -> float:
     unit = min(float(steps[steps > 0].min()), _LARGEST_UNIT)
     before = top - values[np.maximum(first - 1, 0)]
     after = top - values[np.minimum(last, len(values) - 1)]
-    cut = (last - first >= 3) & (np.maximum(before, after) > 2.5 * unit)
-    if np.count_nonzero(cut) < 2 and not (cut & (last - first >= 50)).any():
+    lengths = last - first
+    cut = (lengths >= 3) & (np.maximum(before, after) > max(2.5 * unit, _STOP * (top - values.min())))
+    if np.count_nonzero(cut) < 2 and not (lengths[cut] >= _LONG_STAY * rate).any():
         return 0.0
-    return float((last - first)[cut].sum() / len(values))
+    return float(lengths[cut].sum() / len(values))
