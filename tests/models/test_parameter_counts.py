@@ -7,12 +7,17 @@ import torch
 import yaml
 
 import cardiozoo.models
+from cardiozoo.data.ecg import LIMB_LEADS
+from cardiozoo.models.beta_vae import BetaVae
 from cardiozoo.models.cxr_resnet import CxrResNet
 from cardiozoo.models.drfuse import DrFuse
 from cardiozoo.models.ehr_lstm import EhrLstm
 from cardiozoo.models.ehr_transformer import EhrTransformer
+from cardiozoo.models.ls_emvae import LsEmvae
 from cardiozoo.models.medfuse import MedFuse
+from cardiozoo.models.mopoe_vae import MopoeVae
 from cardiozoo.models.multimodal_cnn import MultimodalCnn
+from cardiozoo.models.mvae import Mvae
 from cardiozoo.models.resnet1d import ResNet1d
 from cardiozoo.models.xresnet1d101 import XResNet1d101
 from cardiozoo.registry import registered, resolve
@@ -42,6 +47,17 @@ LIMB = {"ecg_leads": ["I", "II", "III", "aVR", "aVL", "aVF"]}
         # one more layer of 256 x 256 in each of three heads
         (DrFuse, {"aux_heads": "mlp"}, 54_240_932 + 3 * (256 * 256 + 256)),
         (DrFuse, {"attention_bias": False}, 54_240_932 - 27 * 256),
+        # 12 encoders of 20,488,352 and one decoder; the gate's 512 + 13 and 12 lead vectors of 256
+        (LsEmvae, {"fusion": "released", "decoder": "single"}, 256_150_577),
+        (LsEmvae, {"gate": "uniform", "decoder": "single"}, 256_150_577),
+        (LsEmvae, {}, 256_150_577 + 525 + 3_072),
+        (LsEmvae, {"decoder": "multichannel"}, 256_150_577 + 525 + 11 * (16 * 4 + 1)),
+        (LsEmvae, {"ecg_leads": ["I", "II"], "fusion": "released", "decoder": "single"}, 2 * 20_488_352 + 10_290_353),
+        (Mvae, {}, 369_344_460),
+        (MopoeVae, {}, 369_344_460),
+        (BetaVae, {}, 61_771_340),
+        # 6 input and 6 output channels fewer: kernels of 4 x 32, and a bias each of the outputs
+        (BetaVae, {"ecg_leads": list(LIMB_LEADS)}, 61_771_340 - 2 * 6 * 4 * 32 - 6),
         (MultimodalCnn, TWO, 123_370_754),
         (MultimodalCnn, {**TWO, **LIMB}, 61_685_570),
         # the released class builds one more BatchNorm of 64 channels and never uses it
