@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from cardiozoo.analysis.attribution import STEPS, Attribution, Baseline, integrated_gradients
-from cardiozoo.analysis.importance import cohort_importance, lead_table, wave_table
+from cardiozoo.analysis.attribution import STEPS, Attribution, Baseline, integrated_gradients, lead_mask, leads_of
+from cardiozoo.analysis.importance import cohort_importance, lead_table, wave_table, with_spread
 from cardiozoo.analysis.randomisation import Sanity, randomisation_check
 from cardiozoo.analysis.records import on_device, random_records, rows_of
 from cardiozoo.analysis.wave_truth import read_truth
@@ -136,6 +136,12 @@ def explain(model: Any, data: Any, cases: Cases, settings: Settings, device: str
         raise OptionError(f"{type(model).__name__} predicts nothing.", "A model that was trained on a task.", "")
     model.to(device).eval()
     batch = on_device(cases.batch, device)
+    if not lead_mask(batch, leads_of(model)).any():
+        raise OptionError(
+            "None of the records shows a lead that the model looks at.",
+            "At least one record with a lead of the model.",
+            "Choose other records; samples without a usable lead are excluded when a store is prepared.",
+        )
     cases.score, cases.target = predict(model, batch)
     column, name = _choose_class(model, settings.target, cases.score)
     baseline = _baseline(settings.baseline, data, settings.seed)
@@ -147,12 +153,14 @@ def explain(model: Any, data: Any, cases: Cases, settings: Settings, device: str
     leads, wave_rows = lead_table(found, cases.numbers), wave_table(found, waves, cases.numbers)
     over_leads = wave_rows.filter(pl.col("lead") == "all")
     draws = {"n": settings.n_bootstrap, "seed": settings.seed}
-    columns = ("share", "enrichment", "signed_sum", "time_share")
-    result = Explanation(
-        cases, settings, name, column, unit, found, waves, leads, wave_rows,
-        cohort_importance(leads, "lead", cases.patients, ("share", "signed_sum", "mean_abs"), **draws),
-        cohort_importance(over_leads, "wave", cases.patients, columns, **draws) if over_leads.height else over_leads,
-    )  # fmt: skip
+    of_waves = ("share", "enrichment", "signed_sum", "time_share")
+    by_lead = cohort_importance(leads, "lead", cases.patients, ("share", "signed_sum", "mean_abs"), **draws)
+    by_wave = over_leads
+    by_lead = with_spread(by_lead, leads, "lead", found, cases.numbers, cases.patients, **draws)
+    if over_leads.height:
+        by_wave = cohort_importance(over_leads, "wave", cases.patients, of_waves, **draws)
+        by_wave = with_spread(by_wave, over_leads, "wave", found, cases.numbers, cases.patients, **draws)
+    result = Explanation(cases, settings, name, column, unit, found, waves, leads, wave_rows, by_lead, by_wave)
     if settings.sanity:
         result.sanity = _check_sanity(model, batch, result, baseline)
     result.notes = _notes(result)

@@ -2,7 +2,8 @@
 
 ``signed_sum`` is a part of the logit (the parts add up to the difference between record and baseline). ``share`` is the
 part of the absolute attribution, between 0 and 1. ``time_share`` is the share of samples in a window, so that
-``enrichment`` = share / time_share is 1 for attribution that knows nothing of waves.
+``enrichment`` = share / time_share is 1 for attribution that knows nothing of waves. ``spread`` is the part that a lead
+or wave has in what tells the records apart: what all records share (a large QRS complex) has none.
 """
 
 from __future__ import annotations
@@ -121,6 +122,56 @@ def cohort_importance(
             row |= {"records": len(own), column: interval.value}
             row |= {f"{column}_low": interval.low, f"{column}_high": interval.high}
     return pl.DataFrame(rows).sort(columns[0], descending=True, nulls_last=True)
+
+
+def with_spread(
+    importance: pl.DataFrame,
+    table: pl.DataFrame,
+    key: str,
+    found: Attribution,
+    samples: Sequence[int],
+    patients: dict[int, str],
+    n: int = 1000,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Add ``spread``, ``spread_low``, ``spread_high``: cov(signed sum, total) / var(total) over the records.
+
+    The signed sums of a record add up to the total (the output less that of the baseline, by completeness), so the
+    parts add up to 1. A part is negative where it works against the others.
+
+    Args:
+        importance: What `cohort_importance` returned.
+        table: The rows that it came from.
+        key: ``lead`` or ``wave``.
+        found, samples: Attributions and numbers of the records; those without a row in ``table`` do not count.
+        patients, n, seed: See `cohort_importance`.
+    """
+    names = importance[key].to_list()
+    kept = [s for s in samples if s in set(table["sample"].to_list())]
+    row_of, column_of = {s: i for i, s in enumerate(kept)}, {name: j for j, name in enumerate(names)}
+    sums = np.zeros((len(kept), len(names)))
+    for sample, name, value in table.select("sample", key, "signed_sum").iter_rows():
+        sums[row_of[sample], column_of[name]] = value
+    totals = dict(zip(samples, found.values.sum(axis=(1, 2), dtype=np.float64), strict=True))
+    total = np.array([totals[s] for s in kept])
+    draws = PatientDraws(np.array([patients[s] for s in kept]), n, seed)
+    drawn = np.stack([_spread(sums, total, times[draws.codes].astype(float)) for times in draws])
+    values = _spread(sums, total, np.ones(len(kept)))
+    intervals = [Interval.from_draws(value, drawn[:, j]) for j, value in enumerate(values)]
+    limits = {"spread": "value", "spread_low": "low", "spread_high": "high"}
+    return importance.with_columns(
+        pl.Series(column, [getattr(interval, part) for interval in intervals], dtype=pl.Float64)
+        for column, part in limits.items()
+    )
+
+
+def _spread(sums: np.ndarray, total: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(columns,) weighted covariances with the total over its variance; NaN if all records have the same total."""
+    centred = total - np.average(total, weights=weights)
+    variance = float(weights @ centred**2)
+    if variance <= 1e-12 * float(weights @ total**2) or variance == 0:
+        return np.full(sums.shape[1], np.nan)
+    return (weights * centred) @ sums / variance
 
 
 def _bootstrap_means(matrix: np.ndarray, draws: PatientDraws) -> np.ndarray:

@@ -73,7 +73,7 @@ def randomisation_check(
         raise OptionError(f"{stages} stages.", "At least 1.", "5 is the default.")
     with _calls(model) as called:
         trained = attribute()
-    layers = [name for name in reversed(called) if name]
+    layers = called[::-1]
     if not layers:
         raise OptionError(f"{type(model).__name__} has no weights.", "A model with layers.", "Leave the check out.")
     advance(1)
@@ -89,7 +89,7 @@ def randomisation_check(
             absolute = correlations(np.abs(trained), np.abs(now), present)
             signed = correlations(trained, now, present)
             size = sum(p.numel() for name in layers[:done] for p in modules[name].parameters(recurse=False))
-            row = {"stage": stage, "layers": done, "share": size / total, "last": layers[done - 1]}
+            row = {"stage": stage, "layers": done, "share": size / total, "last": layers[done - 1] or "the model itself"}
             row |= {"absolute": _mean(absolute), "signed": _mean(signed)}
             rows.append(row | {"low": float(np.min(absolute)), "high": float(np.max(absolute))})
             advance(1)

@@ -212,12 +212,18 @@ def _windows(
 
 
 def _pairs(found: dict[str, np.ndarray], name: str, rate: float) -> list[tuple[int, int]]:
-    """Onsets and offsets that make a wave of possible length."""
+    """Each onset with the first offset after it, where that makes a wave of possible length.
+
+    By time and not by place in the lists, which differ in length where a beat at the edge lacks one of the two.
+    """
     onsets, offsets = (np.asarray(found[key], dtype=float) for key in KEYS[name])
-    both = np.stack([onsets, offsets])
-    length = offsets - onsets
-    good = np.isfinite(both).all(axis=0) & (length > 0) & (length <= LONGEST[name] * rate)
-    return [(int(a), int(b) + 1) for a, b in both[:, good].T]
+    onsets, offsets = np.unique(onsets[np.isfinite(onsets)]), np.unique(offsets[np.isfinite(offsets)])
+    pairs = []
+    for onset, following in zip(onsets, [*onsets[1:], np.inf], strict=True):
+        later = offsets[(offsets > onset) & (offsets < following)]
+        if len(later) and later[0] - onset <= LONGEST[name] * rate:
+            pairs.append((int(onset), int(later[0]) + 1))
+    return pairs
 
 
 def _confirmed(pairs: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -29,14 +29,15 @@ def render(console: Console, out: Output, explanation: Explanation | None, gener
 
 
 def _attributions(console: Console, found: Explanation) -> None:
-    table = _table(f"leads for {found.target}", "share (95 % interval)", f"signed sum, {found.unit}")
+    spread = "part in what tells records apart"
+    table = _table(f"leads for {found.target}", "share (95 % interval)", f"signed sum, {found.unit}", spread)
     for row in found.lead_importance.iter_rows(named=True):
-        table.add_row(row["lead"], _interval(row, "share"), _interval(row, "signed_sum"))
+        table.add_row(row["lead"], *(_interval(row, column) for column in ("share", "signed_sum", "spread")))
     console.print(table)
     if found.wave_importance.height:
-        table = _table("waves", "share (95 % interval)", "share / time share")
+        table = _table("waves", "share (95 % interval)", "share / time share", spread)
         for row in found.wave_importance.iter_rows(named=True):
-            table.add_row(row["wave"], _interval(row, "share"), _interval(row, "enrichment"))
+            table.add_row(row["wave"], *(_interval(row, column) for column in ("share", "enrichment", "spread")))
         console.print(table)
     relative = found.attribution.relative_delta
     known = relative[np.isfinite(relative)]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from cardiozoo.analysis.attribution import Attribution
-from cardiozoo.analysis.importance import cohort_importance, lead_table, wave_table
+from cardiozoo.analysis.importance import cohort_importance, lead_table, wave_table, with_spread
 from cardiozoo.analysis.published_importance import published_leads, published_waves
 from cardiozoo.analysis.waves import Waves
 
@@ -76,6 +76,31 @@ def test_cohort_means_and_patient_intervals():
     low, high = np.percentile(means, [2.5, 97.5])
     assert row["share_low"] == pytest.approx(low, abs=0.02) and row["share_high"] == pytest.approx(high, abs=0.02)
     assert found["share"].is_sorted(descending=True)
+
+
+def test_spread_is_what_tells_records_apart():
+    rng = np.random.default_rng(2)
+    values = np.zeros((40, 12, 20))
+    values[:, 1] = 5.0  # in every record alike, however large
+    values[:, 6] = rng.normal(size=(40, 1))
+    values[:, 7] = 0.5 * rng.normal(size=(40, 1))
+    found, samples = attribution(values), list(range(40))
+    patients = {s: f"p{s}" for s in samples}
+    leads = lead_table(found, samples)
+    table = with_spread(
+        cohort_importance(leads, "lead", patients, n=200), leads, "lead", found, samples, patients, n=200
+    )
+    spread = dict(zip(table["lead"], table["spread"], strict=True))
+    sums = values.sum(axis=2)
+    expected = [np.cov(sums[:, lead], sums.sum(axis=1))[0, 1] / np.var(sums.sum(axis=1), ddof=1) for lead in (1, 6, 7)]
+    assert [spread["II"], spread["V1"], spread["V2"]] == pytest.approx(expected, abs=1e-12)
+    assert sum(spread.values()) == pytest.approx(1) and table["lead"][0] == "II" and spread["II"] == pytest.approx(0)
+    row = table.filter(pl.col("lead") == "V1").to_dicts()[0]
+    assert row["spread_low"] < row["spread"] < row["spread_high"] < 1.2
+    alike = attribution(np.ones((3, 12, 20)))
+    leads = lead_table(alike, [0, 1, 2])
+    table = with_spread(cohort_importance(leads, "lead", patients, n=5), leads, "lead", alike, [0, 1, 2], patients, n=5)
+    assert table["spread"].is_nan().all()
 
 
 def test_published_counts():

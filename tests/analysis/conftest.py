@@ -1,0 +1,64 @@
+"""Runs made by hand, so that no test has to train: planted weights, and an autoencoder, on a small store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
+
+RATE, SAMPLES = 100.0, 500
+
+
+@pytest.fixture(scope="session")
+def ecg_store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Store of a cohort of 40 records with a pressure as target, spikes as beats, and every fault of a record."""
+    import numpy as np
+    import polars as pl
+    from ecg_store import table, write_store
+
+    records = table(40, SAMPLES, RATE)
+    pressure = np.where(np.arange(40) % 2 == 0, 30.0, 12.0)
+    records = records.with_columns(pl.Series("target/mPAP", pressure))
+    return write_store(tmp_path_factory.mktemp("ecg") / "store", "ecg_cohort", records, RATE, SAMPLES)
+
+
+def write_run(folder: Path, model: LightningModule, store: Path, **data: object) -> Path:
+    """A run folder as `cardiozoo fit` leaves it, but without a training."""
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
+    path = f"{type(model).__module__}.{type(model).__qualname__}"
+    options = {"store": str(store), "highpass": None, "powerline": None, "num_workers": 0, **data}
+    config = {"model": {"class_path": path, "init_args": {}}}
+    config["data"] = {"class_path": "cardiozoo.data.ecg_cohort.EcgCohort", "init_args": options}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    facts = {"model": {"name": type(model).__name__}, "data": {"name": "ecg_cohort", "synthetic": False}, "task": {}}
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def planted_run(ecg_store_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a linear model that looks at lead II and, a third as much, at V1."""
+    from planted_model import PlantedModel
+
+    model = PlantedModel(class_names=["pulmonary hypertension"])
+    return write_run(tmp_path_factory.mktemp("planted"), model, ecg_store_folder)
+
+
+@pytest.fixture(scope="session")
+def vae_run(ecg_store_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an untrained autoencoder."""
+    import torch
+
+    from cardiozoo.models.ls_emvae import LsEmvae
+
+    torch.manual_seed(0)
+    model = LsEmvae(ecg_samples=SAMPLES, latent_size=8, channels=(4, 4, 4))
+    return write_run(tmp_path_factory.mktemp("vae"), model, ecg_store_folder, task="reconstruction")
