@@ -7,6 +7,7 @@ signals, the records themselves, the precision. Only the first process touches t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import zipfile
@@ -101,7 +102,8 @@ def write_features(file: Path, features: Features) -> None:
             np.savez(stream, ids=np.array(list(features)), vectors=np.stack(list(features.values())))
         os.replace(partial, file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         print(f"cardiozoo: the features cannot be kept in {file.parent}: {error}", file=sys.stderr)
 
 
