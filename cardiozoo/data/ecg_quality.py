@@ -47,7 +47,7 @@ class Quality:
     saturated_mv: float = 0.5
     max_mv: float = 20.0
     max_mv_share: float = 0.01
-    padding_seconds: float = 0.05
+    padding_seconds: float = 0.1
 
     def __post_init__(self) -> None:
         for field in fields(self):

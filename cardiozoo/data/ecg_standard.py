@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from cardiozoo.data.ecg import LEADS, MISSING
+from cardiozoo.data.ecg import LEAD_STATES, LEADS, MISSING
 from cardiozoo.data.ecg_derive import TwelveLeads, twelve_leads
 from cardiozoo.data.ecg_quality import NOT_RECORDED, PRESENT, Quality, lead_states
 from cardiozoo.data.ecg_record import EcgRecord
@@ -209,8 +209,6 @@ def _judge(rows: TwelveLeads, part: slice, rate: float, quality: Quality) -> np.
 
 
 def _told(state: np.ndarray) -> str:
-    from cardiozoo.data.ecg import LEAD_STATES
-
     return ", ".join(f"{lead} {LEAD_STATES[code]}" for lead, code in zip(LEADS, state, strict=True))
 
 

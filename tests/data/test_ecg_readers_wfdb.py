@@ -90,12 +90,33 @@ def test_fifteen_signals_of_which_three_are_no_leads(tmp_path: Path) -> None:
     names = ("i", "ii", "iii", "avr", "avl", "avf", "v1", "v2", "v3", "v4", "v5", "v6", "vx", "vy", "vz")
     digital = np.concatenate((heart(38400, 1000, gain=2000), heart(38400, 1000, seed=5)[:3]))
     header = write_wfdb(tmp_path, "s0010_re", digital, names, 1000, "2000", comments=("# age: 81", "# sex: female"))
+    lines = header.read_text().splitlines()  # the three lie in a file of their own
+    header.write_text("\n".join([*lines[:13], *(line.replace(".dat", ".xyz") for line in lines[13:])]))
+    (tmp_path / "s0010_re.dat").write_bytes(digital[:12].T.tobytes())
+    (tmp_path / "s0010_re.xyz").write_bytes(digital[12:].T.tobytes())
+    same_as_wfdb(header)
     record = read_ecg(header)
     assert (record.age, record.sex) == (81, "F") and len(record.names) == 15
     ecg = standardise(record)
     assert "channels ignored: vx vy vz" in ecg.notes and not ecg.state.any() and ecg.samples == 5000
     # every second sample of a signal without anything above 250 Hz but noise
     assert np.abs(ecg.signal[1] / 1000 - digital[1, :10000:2] / 2000).max() < 0.08
+
+
+@pytest.mark.parametrize(
+    ("comments", "patient", "age", "sex"),
+    [
+        (("# <subject_id>: 12",), "12", None, None),
+        (("#<age>: 65 <sex>: F <diagnoses> Coronary artery disease", "#patient 1"), None, 65, "F"),
+        (("#Age: NaN", "#Sex: Unknown"), None, None, None),
+        (("# Age: 89+", "# Gender=male"), None, None, "M"),
+    ],
+)
+def test_what_comments_say_of_a_person(
+    tmp_path: Path, comments: tuple[str, ...], patient: str | None, age: float | None, sex: str | None
+) -> None:
+    record = read_ecg(write_wfdb(tmp_path, "a", HEART, comments=comments))
+    assert (record.patient, record.age, record.sex) == (patient, age, sex)
 
 
 def test_several_files_gains_baselines_and_units(tmp_path: Path) -> None:

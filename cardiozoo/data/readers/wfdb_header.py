@@ -17,7 +17,7 @@ DEFAULT_GAIN = 200.0
 _FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
 _GAIN = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)?(?:\((-?\d+)\))?(?:/(\S+))?")
 _INTEGER = re.compile(r"[-+]?\d+")
-_COMMENT_FIELD = re.compile(r"#?\s*<?\s*(subject_id|patient(?:[ _]id)?|age|sex|gender)\s*>?\s*[:=]\s*(\S+)", re.I)
+_COMMENT_FIELD = re.compile(r"(?:^#+\s*|<)(subject_id|patient(?:[ _]id)?|age|sex|gender)>?\s*[:=]\s*([^\s<]+)", re.I)
 _LARGEST = 1 << 20  # bytes; a header of twelve leads has about 700
 
 
@@ -53,10 +53,10 @@ class Header:
     comments: tuple[str, ...]
 
     def comment_fields(self) -> dict[str, str]:
-        """``patient``, ``age`` and ``sex`` as the comments state them (MIMIC-IV-ECG, PTB, CinC challenges)."""
+        """``patient``, ``age`` and ``sex`` as the comments state them (MIMIC-IV-ECG, PTB, INCART, CinC challenges)."""
         fields: dict[str, str] = {}
         for comment in self.comments:
-            if match := _COMMENT_FIELD.match(comment):
+            for match in _COMMENT_FIELD.finditer(comment):
                 key = match[1].lower()
                 key = "sex" if key == "gender" else key if key in ("age", "sex") else "patient"
                 fields.setdefault(key, match[2])
