@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=2048, help="records of the store (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="worker processes (%(default)s)")
+    parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seconds", type=float, default=2.0, help="least length of a pass of a side (%(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="passes, interleaved (%(default)s)")
     options = parser.parse_args()
@@ -45,7 +46,7 @@ def main() -> int:
     cases = []
     with tempfile.TemporaryDirectory() as temporary:
         files = write_records(Path(temporary), options.records)
-        for recipe in RECIPES:
+        for recipe in options.recipe:
             sides = Sides(files, recipe, options.batch_size)
             checks |= sides.compare(2 if options.quick else 8)
             for workers in options.workers[:1] if options.quick and recipe == "recipe" else options.workers:

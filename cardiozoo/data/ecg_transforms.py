@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Any, Literal
 
 import numpy as np
 from scipy import signal
@@ -44,13 +44,13 @@ class SignalOptions:
     standardise: Standardise = "lead"
     clip: float | None = None
 
-    @property
+    @cached_property
     def ratio(self) -> Fraction:
         """`rate` over `stored_rate`, as small whole numbers."""
         return (Fraction(self.rate) / Fraction(self.stored_rate)).limit_denominator(10_000)
 
-    def samples(self, stored: int) -> int:
-        """Samples that `stored` samples of the store become."""
+    def samples(self, stored: Any) -> Any:
+        """Samples that `stored` samples of the store become (also of an array of numbers)."""
         return -(-stored * self.ratio.numerator // self.ratio.denominator)
 
 
@@ -156,7 +156,7 @@ def transform(
     stored = raw.shape[-1]
     values, usable = to_millivolt(raw, np.where(gain > 0, gain, 1.0).astype(np.float32, copy=False)), usable.copy()
     gaps = raw.min(axis=-1) == MISSING
-    out_lengths = np.array([options.samples(int(n)) for n in lengths], dtype=np.int64)
+    out_lengths = options.samples(lengths.astype(np.int64))
     if (lengths == stored).all():
         values, usable = _transform_alike(values, raw, gaps, usable, options, mean, sd)
     else:
