@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
+from cardiozoo.data.ecg import MISSING
 from cardiozoo.errors import OptionError
 
 __all__ = ["EcgRecord", "check_units", "millivolt_per_unit", "parse_age", "parse_sex"]
@@ -39,7 +40,7 @@ class EcgRecord:
         gain: float64 (channels,): units of ``digital`` in one mV; 1 for physical values. Positive.
         rate: Samples per second.
         missing: bool like ``digital``, True where there is no sample; None when every sample is there. What
-            ``digital`` holds there does not matter.
+            ``digital`` holds there does not matter. Not given for int16: where ``digital`` is ``MISSING``.
         patient: Whose it is, as written in the file; None when it does not say.
         time: When it was recorded, without a time zone; None when not said.
         age: Years; None when not said.
@@ -57,6 +58,12 @@ class EcgRecord:
     age: float | None = None
     sex: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.missing is None and self.digital.dtype == np.int16:
+            found = self.digital == MISSING
+            if found.any():
+                object.__setattr__(self, "missing", found)
 
     @property
     def seconds(self) -> float:

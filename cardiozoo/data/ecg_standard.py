@@ -86,17 +86,18 @@ def standardise(
             "Leave it out, or lower min_seconds.",
             reason=f"shorter than {quality.min_seconds:g} s",
         )
-    first = _first_sample(length, size, ratio, cut)
-    stop = min(length, first + -(-size * ratio.denominator // ratio.numerator))
+    needed = -(-size * ratio.denominator // ratio.numerator)
+    first = max(0, length - needed) // 2 if cut == "center" else 0
+    stop = min(length, first + needed)
     state = _judge(rows, slice(first, stop), record.rate, quality)
-    if (length - first) * ratio > size or first:
+    if length > needed:
         notes.append(f"longer than {seconds:g} s: cut at the {cut}")
     if ratio == 1:
         signal, gain = _same_rate(rows, first, stop, notes)
     else:
-        signal, gain = _other_rate(rows, first, stop, ratio)
+        signal, gain = _other_rate(rows, first, stop, ratio, size)
         notes.append(f"resampled from {record.rate:g} Hz")
-    samples = min(signal.shape[1], size)
+    samples = signal.shape[1]
     if samples < size:
         notes.append(f"shorter than {seconds:g} s")
         padded = np.full((len(LEADS), size), MISSING, dtype=np.int16)
@@ -163,8 +164,7 @@ def _without_nonsense(rows: TwelveLeads) -> TwelveLeads:
 def _strip_padding(rows: TwelveLeads, rate: float, quality: Quality) -> tuple[TwelveLeads, list[str]]:
     """Without the leading and trailing stretches in which no lead says anything."""
     shortest = max(1, round(quality.padding_seconds * rate))
-    ends = np.concatenate((rows.values[:, :shortest], rows.values[:, -shortest:]), axis=1)
-    if rows.missing is None and (ends[:, 0].any() and ends[:, -1].any()):
+    if rows.missing is None and rows.values[:, 0].any() and rows.values[:, -1].any():
         return rows, []  # the usual case
     silent = ~rows.values.any(axis=0)
     if rows.missing is not None:
@@ -179,14 +179,6 @@ def _strip_padding(rows: TwelveLeads, rate: float, quality: Quality) -> tuple[Tw
         return rows, []
     missing = None if rows.missing is None else rows.missing[:, first:stop]
     return replace(rows, values=rows.values[:, first:stop], missing=missing), ["padding cut off"]
-
-
-def _first_sample(length: int, size: int, ratio: Fraction, cut: str) -> int:
-    """First sample of the part that is kept, in samples of the record and on the grid of the new rate."""
-    spare = int(length * ratio) - size
-    if cut == "start" or spare <= 0:
-        return 0
-    return (spare // 2 // ratio.numerator) * ratio.denominator
 
 
 def _judge(rows: TwelveLeads, part: slice, rate: float, quality: Quality) -> np.ndarray:
@@ -235,8 +227,8 @@ def _same_rate(rows: TwelveLeads, first: int, stop: int, notes: list[str]) -> tu
     return signal, gain
 
 
-def _other_rate(rows: TwelveLeads, first: int, stop: int, ratio: Fraction) -> tuple[np.ndarray, np.ndarray]:
-    """The part from `first` to `stop` at another rate, filtered with what lies around it."""
+def _other_rate(rows: TwelveLeads, first: int, stop: int, ratio: Fraction, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `size` samples from `first` on at another rate, filtered with what lies around them."""
     blocks = -(-half_length(ratio) // ratio.denominator)
     start = max(0, first - blocks * ratio.denominator)
     end = min(rows.values.shape[1], stop + half_length(ratio))
@@ -244,7 +236,7 @@ def _other_rate(rows: TwelveLeads, first: int, stop: int, ratio: Fraction) -> tu
     if rows.missing is not None:
         signal[rows.missing[:, start:end]] = np.nan
     skipped = (first - start) // ratio.denominator * ratio.numerator
-    length = -(-(stop - first) * ratio.numerator // ratio.denominator)
+    length = min(size, -(-(stop - first) * ratio.numerator // ratio.denominator))
     result = resample(signal, ratio)[:, skipped : skipped + length]
     missing = np.isnan(result)
     return _quantise(np.where(missing, 0.0, result), missing if missing.any() else None)

@@ -146,9 +146,18 @@ def test_long_records_are_cut_as_if_cut_after_resampling(rate: int, length: int)
     start = standardise(record(digital, rate=rate, gain=1000))
     assert np.abs(start.signal - whole[:, :5000]).max() <= 1 and "longer than 10 s: cut at the start" in start.notes
     center = standardise(record(digital, rate=rate, gain=1000), cut="center")
-    error = [np.abs(center.signal[0] - whole[0, at : at + 5000]).max() for at in range(whole.shape[1] - 5000)]
-    at = int(np.argmin(error))
-    assert error[at] <= 1 and abs(at - (whole.shape[1] - 5000) / 2) <= ratio.numerator and center.samples == 5000
+    first = (length - 10 * rate) // 2
+    skipped = first % ratio.denominator
+    whole = digital if ratio == 1 else np.rint(resample(digital[:, skipped:] / 1000, ratio) * 1000)
+    at = (first - skipped) // ratio.denominator * ratio.numerator if ratio != 1 else first
+    assert np.abs(center.signal - whole[:, at : at + 5000]).max() <= 1 and center.samples == 5000
+
+
+def test_lengths_that_no_rate_divides() -> None:
+    for rate, seconds in ((257, 2.5), (333, 1.006), (977, 7.002), (499.5, 3)):
+        ecg = standardise(record(heart(int(10 * rate), rate), rate=rate), seconds=seconds, cut="center")
+        assert ecg.signal.shape == (12, round(seconds * 500)) and ecg.samples == round(seconds * 500)
+        assert not (ecg.signal == MISSING).any()
 
 
 def test_short_records_are_marked_and_too_short_ones_refused() -> None:
@@ -175,6 +184,14 @@ def test_padding_at_the_ends_is_cut_off(filler: float) -> None:
     few = np.zeros((12, 5000))
     few[:, 5:] = HEART[:, 5:] / 200 + 0.001
     assert standardise(record(few, gain=1)).samples == 5000  # five zeros are no padding
+
+
+def test_the_reserved_value_is_missing_with_or_without_a_mask() -> None:
+    digital = HEART.copy()
+    digital[3, 40:60] = MISSING
+    plain, masked = record(digital), record(digital, missing=digital == MISSING)
+    assert plain.missing is not None and np.array_equal(plain.missing, masked.missing)
+    assert np.isnan(plain.millivolt()[3, 40:60]).all() and np.array_equal(standardise(plain).signal, digital)
 
 
 def test_repeated_leads_may_agree_but_not_differ() -> None:
