@@ -82,7 +82,7 @@ def build_ecg_store(
     """
     if workers is not None and workers < 1:
         raise OptionError(f"workers is {workers}.", "At least 1.", "Leave it out to use all cores.")
-    workers = workers or os.cpu_count() or 1
+    workers = workers or _cores()
     if not listing.table.height:
         raise RawDataError(
             f"Of the {listing.flow[0]['records']:,} records that the tables of {source.root} list, none can be read: "
@@ -242,6 +242,11 @@ def place(kept: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
     last = np.flatnonzero(kept[total:]) + total
     rows[last] = holes
     return rows, list(zip(last.tolist(), holes.tolist(), strict=True))
+
+
+def _cores() -> int:
+    """Cores that this process may use, which on a shared machine are fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
