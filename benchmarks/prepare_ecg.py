@@ -214,7 +214,7 @@ def show(result: dict[str, Any]) -> None:
         ],
         rows,
         [
-            "CPU time is that of all processes in the pass that took least; other work on the machine changes it little.",
+            "CPU time is that of all processes, in the pass that took least; other work changes it little.",
             "Both sides read from the page cache; the last two columns multiply by 800,035 / records.",
             "cardiozoo compares checksums, judges leads, hashes, synchronises with the disk and reads its store once "
             "more for the manifest; the baseline does none of it.",
