@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+OWN_OPTIMISERS = (("ours", "fused"), ("loop", "default"))
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -72,6 +73,25 @@ def test_missing_radiographs_beside_black_images(tmp_path: Path):
         assert (case["present"], case["batch_size"]) == (3, 16)
         assert case["ratio"] == pytest.approx(ratio_of(case, "black", "present"))
         assert min(case["peak_gb"].values()) > 0.01
+
+
+def test_steps_of_ls_emvae_beside_a_loop_over_leads(tmp_path: Path):
+    result = run("ls_emvae_step", tmp_path)
+    assert len(result["checks"]) == 2
+    for case in result["cases"]:
+        medians = {side: {part: s["median"] for part, s in parts.items()} for side, parts in case["seconds"].items()}
+        ours, loop = (medians[side]["gradients"] + medians[side][kind] for side, kind in OWN_OPTIMISERS)
+        assert case["ratio"] == pytest.approx(loop / ours)
+        assert case["gflops"]["ours"] < case["gflops"]["loop"]
+        assert min(case["peak_gb"].values()) > 0.01
+
+
+def test_frozen_encoder_with_cache_beside_without(tmp_path: Path):
+    result = run("finetune_cache", tmp_path)
+    seconds, ratio = result["seconds"], result["ratio"]
+    assert set(seconds) == {"without", "first", "again"} and result["largest_difference"] <= 1e-6
+    assert ratio["again"] == pytest.approx(seconds["without"]["median"] / seconds["again"]["median"])
+    assert result["records"]["train"] > result["records"]["val"] > 0
 
 
 def test_start_of_commands(tmp_path: Path):
