@@ -66,6 +66,18 @@ def test_loader_beside_a_plain_dataset(tmp_path: Path, mini_store: Path):
     assert result["cohort"]["with_radiograph"] > 0
 
 
+def test_ecg_loader_beside_wfdb(tmp_path: Path):
+    result = run("ecg_loader", tmp_path)
+    assert [(case["recipe"], case["workers"]) for case in result["cases"]] == [
+        ("millivolt", 0),
+        ("millivolt", 2),
+        ("recipe", 0),
+    ]
+    for case in result["cases"]:
+        speeds = case["records_per_second"]
+        assert case["ratio"] == pytest.approx(speeds["store"]["median"] / speeds["plain"]["median"])
+
+
 def test_missing_radiographs_beside_black_images(tmp_path: Path):
     result = run("missing_cxr", tmp_path)
     assert [case["model"] for case in result["cases"]] == ["drfuse", "medfuse"]
