@@ -31,7 +31,7 @@ def main() -> int:
     parser = harness.parser(__doc__)
     parser.add_argument("--records", type=int, default=2048, help="records of the store (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="worker processes (%(default)s)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="workers (%(default)s)")
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seconds", type=float, default=2.0, help="least length of a pass of a side (%(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="passes, interleaved (%(default)s)")
@@ -203,7 +203,7 @@ def show(result: dict[str, Any]) -> None:
         [
             f"{result['records']:,} records of 12 leads and {SAMPLES} samples, batches of {result['batch_size']}.",
             "millivolt: read only. recipe: also high-pass, mains and z-score of each lead (plain: neurokit2).",
-            "The page cache was warm. With workers, moving 240 kB a record between processes is the limit.",
+            "The page cache was warm. Workers are threads for the store, processes for wfdb (threads would wait).",
         ],
     )
 

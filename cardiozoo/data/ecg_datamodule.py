@@ -57,7 +57,7 @@ class EcgDataModule(L.LightningDataModule):
             where the last checkpoint counts.
         train_patients: Train on this many patients only; more hold the fewer, with like shares of the classes.
         batch_size: Samples a batch and process.
-        num_workers: Worker processes that prepare batches.
+        num_workers: Threads that prepare batches while others are learnt from.
         seed: Seed of order and crops in training; --seed_everything where it is not given. Splits do not depend on it.
         predict_split: Split that `predict` runs over.
 
@@ -389,6 +389,7 @@ class EcgDataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer is not None else 0,
             world_size=trainer.world_size if trainer is not None else 1,
             num_workers=0 if self._features is not None else self.num_workers,
+            threads=True,  # reading, filtering and scaling release Python's lock; a batch is 15 MB to move
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             steps_per_epoch=steps_per_epoch,
         )

@@ -10,7 +10,10 @@ Lightning leaves it alone, whatever ``use_distributed_sampler`` says.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +21,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from cardiozoo.errors import OptionError
+
+# batches that a worker prepares ahead
+_PREFETCHED = 2
 
 
 class BatchSource(Protocol):
@@ -82,6 +88,41 @@ class _Batches(Sampler[list[tuple[int, int]]]):
             yield [(epoch, index) for index in indices.tolist()]
 
 
+class _ThreadedLoader:
+    """Batches made by threads of this process, in order and a few ahead, so that none is copied between processes.
+
+    For a source that leaves its work to routines during which other threads run, as most of NumPy's are.
+    """
+
+    def __init__(self, source: BatchSource, batches: _Batches, workers: int, pin_memory: bool) -> None:
+        self._source, self._batches, self._workers, self._pin = source, batches, workers, pin_memory
+
+    def _make(self, pairs: list[tuple[int, int]]) -> Any:
+        batch = self._source.__getitems__(pairs)
+        return _pinned(batch) if self._pin else batch
+
+    def __iter__(self) -> Iterator[Any]:
+        order = iter(self._batches)
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="batches")
+        try:
+            ahead: deque[Future[Any]] = deque(
+                pool.submit(self._make, pairs) for pairs in islice(order, self._workers * _PREFETCHED)
+            )
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(pool.submit(self._make, pairs) for pairs in islice(order, 1))
+                yield batch
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pinned(batch: Any) -> Any:
+    """The tensors of a batch, also those in mappings in it, in page-locked memory."""
+    if isinstance(batch, torch.Tensor):
+        return batch.pin_memory()
+    return {key: _pinned(value) for key, value in batch.items()} if isinstance(batch, dict) else batch
+
+
 def _as_it_is(batch: Any) -> Any:
     return batch
 
@@ -98,7 +139,8 @@ class BatchLoader:
             `evaluation_batches`, each iteration being epoch 0.
         rank: This process.
         world_size: Number of processes.
-        num_workers: Worker processes; they are kept alive between epochs.
+        num_workers: Worker processes, kept alive between epochs; or threads.
+        threads: Whether the workers are threads of this process.
         pin_memory: Copy batches to page-locked memory.
         steps_per_epoch: A trainer that stops every epoch earlier (``limit_train_batches``) says so here; an epoch
             cut short counts as finished then, also in a saved position.
@@ -114,6 +156,7 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
+        threads: bool = False,
         pin_memory: bool = False,
         steps_per_epoch: int | None = None,
     ) -> None:
@@ -124,6 +167,10 @@ class BatchLoader:
         self._epoch_end = self._length if steps_per_epoch is None else min(self._length, steps_per_epoch)
         # the epoch under way, the batches handed out in it, and whether the next iteration goes on with it
         self._epoch, self._handed_out, self._go_on = 0, 0, True
+        self._loader: Any
+        if threads and num_workers:
+            self._loader = _ThreadedLoader(source, self._batches, num_workers, pin_memory)
+            return
         # a loader that draws its workers' seeds from a generator of its own leaves the global one alone
         generator = torch.Generator()
         generator.manual_seed(0)

@@ -169,3 +169,41 @@ def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_weights(
     trainer(**options).fit(after, fresh(), ckpt_path=str(path))
     assert before.seen[:step] + after.seen == whole.seen
     assert torch.equal(after.weight, whole.weight)
+
+
+def test_threads_give_the_batches_in_order_and_pass_on_an_error() -> None:
+    import threading
+    import time
+
+    class Slow:
+        """Later batches are ready first; batch 5 fails where it should."""
+
+        fails = False
+
+        def __len__(self) -> int:
+            return 24
+
+        def __getitems__(self, pairs: list[tuple[int, int]]) -> dict:
+            index = pairs[0][1]
+            time.sleep(0.002 * (24 - index) / 24)
+            if self.fails and index == 10:
+                raise ValueError("broken record")
+            return {"id": [index for _, index in pairs], "thread": threading.current_thread().name}
+
+    source = Slow()
+    loader = BatchLoader(source, lambda epoch: np.arange(24), 2, training=True, num_workers=3, threads=True)
+    for _ in range(2):
+        batches = list(loader)
+        assert [i for batch in batches for i in batch["id"]] == list(range(24))
+        assert len({batch["thread"] for batch in batches}) > 1
+    stopped = iter(loader)
+    next(stopped)
+    assert loader.state_dict() == {"epoch": 2, "batches": 1}  # what was prepared ahead does not count
+    stopped.close()
+    source.fails = True
+    with pytest.raises(ValueError, match="broken record"):
+        list(loader)
+    deadline = time.monotonic() + 5
+    while any(thread.name.startswith("batches") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "threads outlive their loader"
+        time.sleep(0.01)
