@@ -115,7 +115,7 @@ def traversal_plot(walk: Traversal, rate: float, unit: str, synthetic: bool, sec
     rows = len(walk.dimensions)
     title = f"Walks along {rows} of {len(walk.divergence)} latent dimensions ({walk.active} active)"
     figure = new_figure(2.1 * len(wanted) + 1, 1.5 * rows + 1, title, synthetic)
-    panels = figure.subplots(rows, len(wanted), sharex=True, squeeze=False)
+    panels = figure.subplots(rows, len(wanted), sharex=True, sharey="col", squeeze=False)
     samples = walk.signals.shape[3]
     length = min(samples, round(seconds * rate))
     first = (samples - length) // 2

@@ -89,7 +89,12 @@ def randomisation_check(
             absolute = correlations(np.abs(trained), np.abs(now), present)
             signed = correlations(trained, now, present)
             size = sum(p.numel() for name in layers[:done] for p in modules[name].parameters(recurse=False))
-            row = {"stage": stage, "layers": done, "share": size / total, "last": layers[done - 1] or "the model itself"}
+            row = {
+                "stage": stage,
+                "layers": done,
+                "share": size / total,
+                "last": layers[done - 1] or "the model itself",
+            }
             row |= {"absolute": _mean(absolute), "signed": _mean(signed)}
             rows.append(row | {"low": float(np.min(absolute)), "high": float(np.max(absolute))})
             advance(1)

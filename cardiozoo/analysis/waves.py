@@ -1,20 +1,22 @@
 """When the waves of each beat take place: P, QRS and T windows of a record, found by delineation or known beforehand.
 
-Delineation is neurokit2's (Makowski et al. 2021), on one lead whose windows then hold for all leads of the record:
-their beats are the same beats. QRS comes from its method of prominences (Emrich et al. 2024): the wavelet method
-(Martínez et al. 2004) puts the onset of QRS near that of P, on simulated beats 85 ms too early at the median against
-3 ms. P and T come from the wavelet method, the better one for them, where the other one sees a wave there too, else
-from that other one.
+Where the beats are is told by all leads together, their waves by neurokit2 (Makowski et al. 2021) on one lead, whose
+windows then hold for all leads of the record. QRS comes from its method of prominences (Emrich et al. 2024): the
+wavelet method (Martínez et al. 2004) puts the onset of QRS near that of P, on simulated beats 85 ms too early at the
+median against 3 ms. P and T come from the wavelet method, the better one for them, where the other one sees a wave
+there too, else from that other one.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.ndimage import uniform_filter1d
 
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.errors import OptionError
@@ -26,6 +28,9 @@ PUBLISHED_HALF_WIDTH = 0.04
 #: Leads tried, in this order, until one gives QRS and T of most beats.
 ORDER = ("II", "I", "V5", "V6", "V4", "aVF", "V2", "V3", "aVL", "aVR", "V1", "III")
 MOST_BEATS = 0.7
+STEEP = 0.08
+#: Seconds around a beat in which a lead's own peak is looked for.
+NEAR = 0.06
 #: Windows longer than this (seconds) are none: the delineation has slipped to another beat.
 LONGEST = {"P": 0.20, "QRS": 0.25, "T": 0.45}
 KEYS = {
@@ -89,7 +94,8 @@ def delineate(
             (they overlap, so shares do not add up to 1).
 
     Returns:
-        Windows with the lead they came from; failures are counted in ``missing`` and ``reason``, never silent.
+        Windows with the lead they came from; failures are counted in ``missing`` and ``reason``, never silent. Where
+        the atria fibrillate there is no P wave, but a window before QRS is called so all the same.
 
     Raises:
         OptionError: A rate or half width that is not above 0.
@@ -97,24 +103,22 @@ def delineate(
     _check(rate, half_width)
     names = WAVES if half_width is None else POINTS
     there = np.isfinite(signal).any(axis=1) if present is None else np.asarray(present, dtype=bool)
-    best: Waves | None = None
-    reasons = []
-    for lead in ORDER:
-        row = signal[LEADS.index(lead)]
-        if not there[LEADS.index(lead)]:
-            continue
-        found = _delineate_lead(row, rate, names, half_width, f"neurokit2, lead {lead}")
+    clean = _clean_leads(signal, rate, there)
+    peaks = _beats(clean, rate)
+    if len(peaks) < 2:
+        why = f"{len(peaks)} beats" if clean else "no lead has a signal, or all are flat or mostly missing"
+        return Waves.none(names, signal.shape[1], "neurokit2", why)
+    best, reason = None, ""
+    for lead in (lead for lead in ORDER if lead in clean):
+        found = _delineate_lead(clean[lead], peaks, rate, names, half_width, f"neurokit2, lead {lead}")
         if found.reason:
-            reasons.append(f"{lead}: {found.reason}")
+            reason = reason or f"lead {lead}: {found.reason}"
             continue
-        if best is None or sum(found.missing.values()) / found.beats < sum(best.missing.values()) / best.beats:
+        if best is None or sum(found.missing.values()) < sum(best.missing.values()):
             best = found
         if max(found.missing[name] for name in names if name != "P") <= (1 - MOST_BEATS) * found.beats:
             return found
-    if best is None:
-        why = reasons[0] if reasons else "no lead has a signal"
-        return Waves.none(names, signal.shape[1], "neurokit2", why)
-    return best
+    return best or Waves.none(names, signal.shape[1], "neurokit2", reason)
 
 
 def known_windows(
@@ -168,30 +172,70 @@ def _check(rate: float, half_width: float | None) -> None:
         raise OptionError(f"A half width of {half_width} s.", "Seconds, above 0 and below 0.5.", "0.04 was published.")
 
 
-def _delineate_lead(
-    row: np.ndarray, rate: float, names: tuple[str, ...], half_width: float | None, source: str
-) -> Waves:
+def _clean_leads(signal: np.ndarray, rate: float, there: np.ndarray) -> dict[str, np.ndarray]:
+    """The leads that have a signal, without wander and mains, gaps bridged; by name."""
     import neurokit2
+
+    clean = {}
+    for lead in np.flatnonzero(there):
+        filled = _without_gaps(signal[lead])
+        if filled is not None and len(filled) > rate and np.ptp(filled) > 0:
+            clean[LEADS[lead]] = neurokit2.ecg_clean(filled, sampling_rate=rate)
+    return clean
+
+
+def _beats(clean: dict[str, np.ndarray], rate: float) -> np.ndarray:
+    """Samples of the QRS complexes: where the leads together are steepest, over 80 ms.
+
+    In a single lead a P or T wave may be taller than its QRS complex, but hardly steeper in all of them.
+    """
+    import neurokit2
+
+    if not clean:
+        return np.zeros(0, dtype=int)
+    slopes = [np.gradient(lead) / lead.std() for lead in clean.values()]
+    steepness = uniform_filter1d(np.sqrt(np.mean(np.square(slopes), axis=0)), max(3, round(STEEP * rate)))
+    with _quiet():
+        return neurokit2.ecg_peaks(steepness, sampling_rate=rate)[1]["ECG_R_Peaks"]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what neurokit2 warns of (few beats, bad quality): that is counted here."""
     from neurokit2.misc import NeuroKitWarning
 
-    filled = _without_gaps(row)
-    if filled is None or not np.ptp(filled) > 0:
-        return Waves.none(names, len(row), source, "flat or mostly missing")
     with warnings.catch_warnings():
-        # What it warns of (few beats, bad quality) is counted below.
         warnings.simplefilter("ignore", NeuroKitWarning)
-        warnings.filterwarnings("ignore", "Mean of empty slice|invalid value encountered", RuntimeWarning)
+        warnings.filterwarnings(
+            "ignore", "Mean of empty slice|invalid value encountered|some peaks have a prominence of 0", RuntimeWarning
+        )
+        yield
+
+
+def _delineate_lead(
+    clean: np.ndarray, peaks: np.ndarray, rate: float, names: tuple[str, ...], half_width: float | None, source: str
+) -> Waves:
+    import neurokit2
+
+    peaks = _highest_near(clean, peaks, round(NEAR * rate))
+    methods = ("dwt",) if half_width is not None else ("dwt", "prominence")
+    with _quiet():
         try:
-            clean = neurokit2.ecg_clean(filled, sampling_rate=rate)
-            peaks = neurokit2.ecg_peaks(clean, sampling_rate=rate)[1]["ECG_R_Peaks"]
-            if len(peaks) < 2:
-                return Waves.none(names, len(row), source, f"{len(peaks)} R peaks")
-            methods = ("dwt",) if half_width is not None else ("dwt", "prominence")
             found = {m: neurokit2.ecg_delineate(clean, peaks, sampling_rate=rate, method=m)[1] for m in methods}
         except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
-            return Waves.none(names, len(row), source, f"{type(error).__name__} in neurokit2")
+            return Waves.none(names, len(clean), source, f"{type(error).__name__} in neurokit2")
     found["dwt"]["ECG_R_Peaks"] = peaks
-    return Waves.of(_windows(found, names, rate, half_width), names, len(row), len(peaks), source)
+    return Waves.of(_windows(found, names, rate, half_width), names, len(clean), len(peaks), source)
+
+
+def _highest_near(clean: np.ndarray, peaks: np.ndarray, reach: int) -> np.ndarray:
+    """The highest sample of a lead around each beat: delineation begins at a peak of the lead itself."""
+    found = []
+    for peak in peaks:
+        first, last = max(peak - reach, 0), min(peak + reach + 1, len(clean))
+        highest = first + int(clean[first:last].argmax())
+        found.append(highest if first < highest < last - 1 else peak)
+    return np.unique(found)
 
 
 def _windows(
@@ -219,7 +263,7 @@ def _pairs(found: dict[str, np.ndarray], name: str, rate: float) -> list[tuple[i
     onsets, offsets = (np.asarray(found[key], dtype=float) for key in KEYS[name])
     onsets, offsets = np.unique(onsets[np.isfinite(onsets)]), np.unique(offsets[np.isfinite(offsets)])
     pairs = []
-    for onset, following in zip(onsets, [*onsets[1:], np.inf], strict=True):
+    for onset, following in zip(onsets, np.append(onsets[1:], np.inf), strict=False):
         later = offsets[(offsets > onset) & (offsets < following)]
         if len(later) and later[0] - onset <= LONGEST[name] * rate:
             pairs.append((int(onset), int(later[0]) + 1))
