@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +16,9 @@ import polars as pl
 from cardiozoo.data.ecg import LEADS, choose_leads
 from cardiozoo.data.ecg_dataset import EcgDataset, EvalWindow, StoredSignals, WindowOptions
 from cardiozoo.data.ecg_options import PredictSplit, check_against_store, check_options
-from cardiozoo.data.ecg_samples import EcgSamples, Labelled, Partition, partition, usable_leads
+from cardiozoo.data.ecg_samples import EcgSamples, Labelled, Partition, partition
 from cardiozoo.data.ecg_statistics import EcgScale, training_scale
+from cardiozoo.data.ecg_stored import stored_form, usable_leads
 from cardiozoo.data.ecg_summary import processing, summarise
 from cardiozoo.data.ecg_transforms import SignalOptions, Standardise
 from cardiozoo.data.loading import BatchLoader, epoch_rng, steps_under_limit
@@ -26,14 +26,6 @@ from cardiozoo.data.splits import SPLITS
 from cardiozoo.data.store import Store
 from cardiozoo.data.tasks import DataSpec
 from cardiozoo.errors import StoreError
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the manifest says of the signals: samples per second, and samples of a record."""
-
-    rate: float
-    samples: int
 
 
 class EcgDataModule(L.LightningDataModule):
@@ -100,7 +92,7 @@ class EcgDataModule(L.LightningDataModule):
         if store is None:
             store = self._without_store()
         self.store = Store.open(store, self.NAME)
-        self.stored = _stored(self.store)
+        self.stored = stored_form(self.store)
         check_against_store(self)
         self.scale: EcgScale | None = None
         self._features: Mapping[str, np.ndarray] | None = None
@@ -393,22 +385,3 @@ class EcgDataModule(L.LightningDataModule):
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             steps_per_epoch=steps_per_epoch,
         )
-
-
-def _stored(store: Store) -> Stored:
-    """What the manifest of an ECG store says of its signals."""
-    ecg = store.manifest.get("ecg")
-    try:
-        assert isinstance(ecg, dict)
-        found = Stored(float(ecg["rate"]), int(ecg["samples"]))
-        known = tuple(ecg.get("leads", LEADS)) == LEADS
-        known = known and store.array("signals.npy").shape[1:] == (len(LEADS), found.samples)
-    except (AssertionError, KeyError, TypeError, ValueError):
-        known = False
-    if not known:
-        raise StoreError(
-            f"{store.path} does not say how its ECGs are sampled, or holds them in another form.",
-            f"Signals of the leads {', '.join(LEADS)}, with rate and samples in its manifest.",
-            f"Prepare it again: cardiozoo prepare {store.name} --help",
-        )
-    return found

@@ -16,7 +16,6 @@ from cardiozoo.data.splits import (
     stratified_share,
     unit_hash,
 )
-from cardiozoo.data.store import Store
 from cardiozoo.data.tasks import Task
 from cardiozoo.errors import OptionError, StoreError
 
@@ -250,9 +249,3 @@ def _check_classes(labelled: Labelled, part: np.ndarray, where: str) -> None:
 def _words(values: np.ndarray, classes: tuple[str, ...]) -> str:
     told = ", ".join(f"{int((values == code).sum())} {name}" for code, name in enumerate(classes))
     return f"{told} in all"
-
-
-def usable_leads(store: Store, columns: list[int]) -> np.ndarray:
-    """Which of the chosen leads each record has: bool (N, L)."""
-    states = np.asarray(store.array("states.npy"))
-    return states[:, columns] == 0
