@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from lightning.pytorch import LightningModule, Trainer
+from made_runs import RATE, SAMPLES, write_run
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
-
-RATE, SAMPLES = 100.0, 500
 
 
 @pytest.fixture(scope="session")
@@ -26,21 +22,6 @@ def ecg_store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pressure = np.where(np.arange(40) % 2 == 0, 30.0, 12.0)
     records = records.with_columns(pl.Series("target/mPAP", pressure))
     return write_store(tmp_path_factory.mktemp("ecg") / "store", "ecg_cohort", records, RATE, SAMPLES)
-
-
-def write_run(folder: Path, model: LightningModule, store: Path, **data: object) -> Path:
-    """A run folder as `cardiozoo fit` leaves it, but without a training."""
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
-    path = f"{type(model).__module__}.{type(model).__qualname__}"
-    options = {"store": str(store), "highpass": None, "powerline": None, "num_workers": 0, **data}
-    config = {"model": {"class_path": path, "init_args": {}}}
-    config["data"] = {"class_path": "cardiozoo.data.ecg_cohort.EcgCohort", "init_args": options}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    facts = {"model": {"name": type(model).__name__}, "data": {"name": "ecg_cohort", "synthetic": False}, "task": {}}
-    (folder / "run.json").write_text(json.dumps(facts))
-    return folder
 
 
 @pytest.fixture(scope="session")

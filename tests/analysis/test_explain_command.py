@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from conftest import SAMPLES, write_run
+from made_runs import SAMPLES, write_run
 from planted_model import PlantedModel
 
 from cardiozoo.analysis.records import split_ids
