@@ -3,8 +3,8 @@
 Both give the same records in the same order with the same numbers (checked batch by batch): in millivolts, where both
 only read, and with the published recipe, where both also filter and standardise (0.5 Hz high-pass, mains, z-score of
 each lead). Every record has 12 leads of 5000 samples at 500 Hz, as int16 in WFDB format 16. Passes of both sides are
-interleaved; each begins with batches that are not counted, enough to use up what workers had prepared while others were
-measured. The page cache is warm. The samples are a random walk: neither side's speed depends on what they are.
+interleaved; each begins when the workers of the other side are idle, and with batches that are not counted, enough to
+use up what its own workers had prepared. The page cache is warm. The samples are a random walk: neither side's speed depends on what they are.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 RATE, SAMPLES, GAIN = 500, 5000, 200.0
 PREFETCHED = 2  # batches a worker prepares ahead
+LONGEST_PAUSE = 20.0  # seconds
 RECIPES: dict[str, dict[str, Any]] = {
     "millivolt": {"highpass": None, "powerline": None, "standardise": "none"},
     "recipe": {"highpass": 0.5, "powerline": 50.0, "standardise": "lead"},
@@ -162,9 +163,12 @@ class Sides:
         )
         sides = {"store": _endless(self.data.train_dataloader()), "plain": _endless(plain)}
         speeds: dict[str, list[float]] = {name: [] for name in sides}
+        ahead, settle = (PREFETCHED + 1) * workers * self.batch_size, 0.0
         for number in range(repeats + 1):
             for name, stream in sides.items():
+                time.sleep(settle)  # until the workers of the other side have prepared what they prepare ahead
                 speed = _speed(stream, 1 + (PREFETCHED + 1) * workers, seconds) * self.batch_size
+                settle = min(ahead / speed, LONGEST_PAUSE)
                 if number:  # the first warms up
                     speeds[name].append(speed)
         found: dict[str, Any] = {name: harness.spread(values) for name, values in speeds.items()}
