@@ -4,7 +4,8 @@ Both give the same records in the same order with the same numbers (checked batc
 only read, and with the published recipe, where both also filter and standardise (0.5 Hz high-pass, mains, z-score of
 each lead). Every record has 12 leads of 5000 samples at 500 Hz, as int16 in WFDB format 16. Passes of both sides are
 interleaved; each begins when the workers of the other side are idle, and with batches that are not counted, enough to
-use up what its own workers had prepared. The page cache is warm. The samples are a random walk: neither side's speed depends on what they are.
+use up what its own workers had prepared. The page cache is warm. The samples are a random walk: the speed of neither
+side depends on what they are.
 """
 
 from __future__ import annotations
