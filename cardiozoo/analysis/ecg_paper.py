@@ -88,24 +88,10 @@ def draw_ecg(
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, page.width), ylim=(0, page.height))
     axes.set_axis_off()
     _draw_grid(axes, page, *PAPER["plain" if highlight is None else "attribution"])
-    for row, baseline in enumerate(page.baselines):
-        _draw_pulse(
-            axes, page.left, baseline, gain * PULSES[unit], speed, f"{PULSES[unit]:g} {unit}" if row == 0 else ""
-        )
-    for stretch in page.stretches:
-        if not present[stretch.lead]:
-            _draw_absent(axes, stretch)
-            continue
-        x, y = _trace(signal, stretch, rate, speed, gain)
-        if highlight is not None:
-            draw_highlight(axes, x, y, stretch, highlight)
-        axes.plot(x, y, color=INK, linewidth=0.75, solid_joinstyle="round", zorder=4)
-        _draw_name(axes, stretch, y)
+    _draw_leads(axes, page, signal, present, rate, speed, gain, unit, highlight)
     if waves:
         _draw_waves(axes, page, waves, rate, speed)
     _draw_words(axes, page, title, subtitle, synthetic, f"{speed:g} mm/s    {gain:g} mm/{unit}    {rate:g} Hz")
-    if highlight is not None:
-        draw_legend(axes, page, highlight)
     return figure
 
 
@@ -173,6 +159,34 @@ def _draw_grid(axes: Axes, page: Page, fine: str, coarse: str, ground: str) -> N
         y = page.bottom + np.arange(0, height + 0.5, step)
         lines = [[(v, page.bottom), (v, page.top)] for v in x] + [[(page.left, v), (page.right, v)] for v in y]
         axes.add_collection(LineCollection(lines, colors=color, linewidths=line_width, zorder=1))
+
+
+def _draw_leads(
+    axes: Axes,
+    page: Page,
+    signal: np.ndarray,
+    present: np.ndarray,
+    rate: float,
+    speed: float,
+    gain: float,
+    unit: str,
+    highlight: Highlight | None,
+) -> None:
+    """Pulses, traces with their names, marks of absent leads, and attributions with their legend."""
+    for row, baseline in enumerate(page.baselines):
+        words = f"{PULSES[unit]:g} {unit}" if row == 0 else ""
+        _draw_pulse(axes, page.left, baseline, gain * PULSES[unit], speed, words)
+    for stretch in page.stretches:
+        if not present[stretch.lead]:
+            _draw_absent(axes, stretch)
+            continue
+        x, y = _trace(signal, stretch, rate, speed, gain)
+        if highlight is not None:
+            draw_highlight(axes, x, y, stretch, highlight)
+        axes.plot(x, y, color=INK, linewidth=0.75, solid_joinstyle="round", zorder=4)
+        _draw_name(axes, stretch, y)
+    if highlight is not None:
+        draw_legend(axes, page, highlight)
 
 
 def _draw_pulse(axes: Axes, left: float, baseline: float, height: float, speed: float, words: str) -> None:
