@@ -67,7 +67,7 @@ class Claim:
     value: float
     low: float
     high: float
-    holds: bool
+    holds: bool | None  # None: nothing was expected
 
 
 def main() -> int:
@@ -82,7 +82,7 @@ def main() -> int:
     store = cohort(options.work, options.patients, options.seed)
     runs = train(options.work, store, options.seed)
     claims = judge(runs)
-    report(claims, options, time.monotonic() - began)
+    report(claims, options, time.monotonic() - began, EPOCHS)
     return 0
 
 
@@ -166,20 +166,23 @@ def attention_leans(run: Path) -> Claim:
     return Claim(text, "difference of attention > 0", value, low, high, low > 0)
 
 
-def report(claims: list[Claim], options: argparse.Namespace, seconds: float) -> None:
+def report(claims: list[Claim], options: argparse.Namespace, seconds: float, epochs: dict[str, int]) -> None:
     title = (
         f"SYNTHETIC cohort of {options.patients:,} virtual patients, seed {options.seed}, {seconds / 60:.0f} minutes"
     )
     table = Table("claim", "expected", "measured (95 %)", "holds", title=title)
     lines = [f"{title}.", "", "| claim | expected | measured (95 %) | holds |", "|---|---|---|---|"]
     for c in claims:
-        measured, verdict = f"{c.value:+.3f} ({c.low:+.3f}, {c.high:+.3f})", "yes" if c.holds else "NO"
+        measured, verdict = (
+            f"{c.value:+.3f} ({c.low:+.3f}, {c.high:+.3f})",
+            {True: "yes", False: "NO", None: ""}[c.holds],
+        )
         table.add_row(c.claim, c.expected, measured, verdict)
         lines.append(f"| {c.claim} | {c.expected} | {measured} | {verdict} |")
     Console().print(table)
     out = options.out or options.work
     out.mkdir(parents=True, exist_ok=True)
-    facts = {"synthetic": True, "patients": options.patients, "seed": options.seed, "epochs": EPOCHS}
+    facts = {"synthetic": True, "patients": options.patients, "seed": options.seed, "epochs": epochs}
     (out / "truth.json").write_text(json.dumps({**facts, "claims": [asdict(c) for c in claims]}, indent=2) + "\n")
     (out / "truth.md").write_text("\n".join(lines) + "\n")
 

@@ -20,6 +20,7 @@ from cardiozoo.cli.session import Session
 from cardiozoo.cli.typed import COMPONENTS, LINKED, load_config
 from cardiozoo.errors import BrokenPluginError, CardiozooError, OptionError
 from cardiozoo.registry import registered, resolve
+from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
 
 SEED, PATIENCE = 0, 10
 EPILOG = "Names: --model {models}; --data {data}. Options of one: cardiozoo {command} --model.help NAME"
@@ -86,6 +87,8 @@ class ZooCLI(LightningCLI):
             value = self._monitor(data)[parameter.name] if parameter.name.startswith("monitor") else None
             if value is None:
                 value = getattr(data, parameter.name, parameter.default)
+            if parameter.name == "ecg_leads" and self.arguments.checkpoint is not None:
+                value = self._known_leads(value)
             if value is inspect.Parameter.empty:
                 raise BrokenPluginError(
                     f"{type(data).__name__} does not say {parameter.name!r}, which the model needs.",
@@ -96,6 +99,18 @@ class ZooCLI(LightningCLI):
             return value
 
         return answer
+
+    def _known_leads(self, shown: list[str]) -> list[str]:
+        """The leads that a trained model knows: it is built with these, and what the data do not show is absent."""
+        hyperparameters = read_hyperparameters(self.arguments.checkpoint)
+        check_linked(self.arguments.checkpoint, hyperparameters, {"ecg_leads": shown})
+        known = hyperparameters.get("ecg_leads") or shown
+        if list(known) != list(shown):
+            print(
+                f"cardiozoo: the model knows {len(known)} leads, the data show {', '.join(shown)}; the others are absent",
+                file=sys.stderr,
+            )
+        return list(known)
 
     def _monitor(self, data: LightningDataModule) -> dict[str, str]:
         """What selects a model: as typed, else as the data's task says, else the validation loss."""

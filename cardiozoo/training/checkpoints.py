@@ -37,10 +37,13 @@ def check_linked(path: Path, trained: dict[str, Any], linked: dict[str, Any]) ->
     """Compares what the data decided when the checkpoint was trained with what they say now.
 
     Raises:
-        CheckpointError: another number of classes, other class names, another number of channels.
+        CheckpointError: another number of classes, other class names, another number of channels, no lead in common.
     """
     for key, now in linked.items():
         then = trained.get(key, now)
+        # The model keeps the leads that it knows; those that the data do not show are absent leads.
+        if key == "ecg_leads" and then and now and set(then) & set(now):
+            continue
         # The scale of a target is part of the weights: a checkpoint keeps its own, whatever the data at hand.
         if key.startswith(("monitor", "target_")) or then is None or now is None or _same(then, now):
             continue
