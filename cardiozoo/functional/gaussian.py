@@ -152,7 +152,7 @@ def subset_posteriors(mu: Tensor, logvar: Tensor, prior: SubsetPrior = "full") -
 
 
 def subset_members(experts: int) -> Tensor:
-    """Members of the non-empty subsets of E experts, bool (2^E - 1, E): the small ones first, as ``itertools`` has them."""
+    """Members of the non-empty subsets of E experts, bool (2^E - 1, E), in ``itertools`` order by size."""
     sizes = range(1, experts + 1)
     found = list(itertools.chain.from_iterable(itertools.combinations(range(experts), size) for size in sizes))
     members = torch.zeros(len(found), experts, dtype=torch.bool, device="cpu")
