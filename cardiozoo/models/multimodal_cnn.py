@@ -32,6 +32,7 @@ class MultimodalCnn(EcgNetwork):
         target_mean: Mean of a regression target in training.
         target_std: Standard deviation of a regression target in training.
         latent_size: Width of a lead's vector.
+        channels: Channels of the three convolutions of an encoder.
         hidden_size: Width of the classifier's hidden layer.
         dropout: Dropout on the hidden layer.
         released_weights: Weights of the authors' network (a state dict) to start from.
@@ -57,6 +58,7 @@ class MultimodalCnn(EcgNetwork):
         target_mean: list[float] | None = None,
         target_std: list[float] | None = None,
         latent_size: int = 256,
+        channels: tuple[int, int, int] = (16, 32, 64),
         hidden_size: int = 128,
         dropout: float = 0.5,
         released_weights: str | None = None,
@@ -76,10 +78,11 @@ class MultimodalCnn(EcgNetwork):
             target_mean=target_mean, target_std=target_std,
         )  # fmt: skip
         self.save_hyperparameters(ignore=["released_weights"])
-        if min(latent_size, hidden_size) < 1:
-            raise OptionError(f"latent_size {latent_size}, hidden_size {hidden_size}.", "At least 1.")
+        if min(latent_size, hidden_size, *channels) < 1:
+            came = f"latent_size {latent_size}, channels {list(channels)}, hidden_size {hidden_size}."
+            raise OptionError(came, "At least 1 each.")
         self.latent_size = latent_size
-        self.encoders = nn.ModuleList(LeadEncoder(ecg_samples, latent_size) for _ in self.ecg_leads)
+        self.encoders = nn.ModuleList(LeadEncoder(ecg_samples, latent_size, channels) for _ in self.ecg_leads)
         self.head = nn.Sequential(
             nn.Linear(len(self.encoders) * latent_size, hidden_size), nn.ReLU(),
             nn.Dropout(dropout), nn.Linear(hidden_size, num_classes),
@@ -109,12 +112,13 @@ class MultimodalCnn(EcgNetwork):
 class LeadEncoder(nn.Module):
     """One lead (B, 1, T) to one vector (B, latent_size): three convolutions that halve it, and a linear layer."""
 
-    def __init__(self, samples: int, latent_size: int) -> None:
+    def __init__(self, samples: int, latent_size: int, channels: tuple[int, int, int]) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(1, 16, 3, stride=2, padding=1)
-        self.conv2 = nn.Conv1d(16, 32, 3, stride=2, padding=1)
-        self.conv3 = nn.Conv1d(32, 64, 3, stride=2, padding=1)
-        self.latent = nn.Linear(64 * -(-samples // 8), latent_size)
+        first, second, third = channels
+        self.conv1 = nn.Conv1d(1, first, 3, stride=2, padding=1)
+        self.conv2 = nn.Conv1d(first, second, 3, stride=2, padding=1)
+        self.conv3 = nn.Conv1d(second, third, 3, stride=2, padding=1)
+        self.latent = nn.Linear(third * -(-samples // 8), latent_size)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in (self.conv1, self.conv2, self.conv3):
