@@ -9,7 +9,7 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 JOBS   ?= 2
 
-.PHONY: demo test lint format truth benchmarks clean help
+.PHONY: demo test lint format truth truth_ecg benchmarks clean help
 
 help:
 	@sed -n 's/^#\( \|$$\)//p' Makefile | head -4
@@ -32,9 +32,13 @@ test: $(READY)
 truth: $(READY)
 	$(BIN)/python examples/planted_truth.py --work build/truth
 
+# The same for ECGs: about an hour and a half on two cores.
+truth_ecg: $(READY)
+	$(BIN)/python examples/planted_truth_ecg.py --work build/truth_ecg
+
 # Each against a named baseline; --help of each script tells its options.
 benchmarks: $(READY)
-	for name in prepare loader missing_cxr startup; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in prepare loader missing_cxr startup prepare_ecg ecg_loader ls_emvae_step finetune_cache; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

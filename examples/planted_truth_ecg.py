@@ -29,7 +29,7 @@ from cardiozoo.evaluation.comparison import compare
 # the middle of the record in evaluation. A record has a twentieth of the samples of the paper's, so each sample weighs
 # twenty times as much against the divergence.
 SIGNALS = ["--data.window", "2.56", "--data.batch_size", "64", "--data.num_workers", "0"]
-LATENT = ["--model.latent_size", "64"]
+LATENT = ["--model.latent_size", "64", "--model.channels", "[8, 16, 32]"]
 PRETRAINING = [*LATENT, "--model.reconstruction_weight", "0.02", "--model.learning_rate", "1e-3"]
 EPOCHS = {"pretraining": 20, "head": 60, "network": 40}
 LABELS = (50, 200, 800)

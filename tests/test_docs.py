@@ -76,7 +76,7 @@ def test_commands_of_the_page_run(page: Path, docs_sandbox: Path, docs_cache: Pa
 
 
 # Run by the continuous check itself (make test), or shown to be the command of a page (make demo).
-MADE = {"make demo", "make test", "make truth"}
+MADE = {"make demo", "make test", "make truth", "make truth_ecg"}
 
 
 def test_make_demo_is_the_command_of_the_readme():
