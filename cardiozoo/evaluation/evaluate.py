@@ -189,7 +189,7 @@ def _evaluate(
     settings: Settings,
 ) -> Evaluation:
     """Tables and plots go into ``folder``, the report to ``page`` if one is asked for."""
-    predictions = read_predictions(table, split, _kind(facts, settings))
+    predictions = read_predictions(table, split, _kind(facts, settings), facts.choice)
     with progress_bar(settings.n_bootstrap, progress) as advance:
         frames, notes = judge(predictions, facts, settings, advance)
     folder.mkdir(parents=True, exist_ok=True)

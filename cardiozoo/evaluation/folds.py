@@ -61,7 +61,8 @@ def fold_scores(number: int, run: Path) -> FoldScores:
     Raises:
         PredictionsError: The run's table does not follow the format.
     """
-    table = read_predictions(run / "predictions.parquet", "test", read_run(run).kind)
+    facts = read_run(run)
+    table = read_predictions(run / "predictions.parquet", "test", facts.kind, facts.choice)
     return FoldScores(number, len(table), len(np.unique(table.patient)), scores_of(table))
 
 

@@ -310,12 +310,12 @@ PLOTS: dict[str, Callable[[Evaluation], Figure | str]] = {
 
 
 def _by_epoch(log: pl.DataFrame, *names: str) -> tuple[np.ndarray, np.ndarray]:
-    """The last value an epoch of the first of these columns that the log has: (epochs, values)."""
+    """The last value an epoch of the first of these columns that the log has: (epochs from 1 on, values)."""
     for name in names:
         if name in log.columns and log[name].dtype.is_numeric():
             rows = log.select("epoch", name).drop_nulls().group_by("epoch").last().sort("epoch")
             if len(rows):
-                return rows["epoch"].to_numpy().astype(float), rows[name].to_numpy().astype(float)
+                return rows["epoch"].to_numpy().astype(float) + 1, rows[name].to_numpy().astype(float)
     return np.empty(0), np.empty(0)
 
 

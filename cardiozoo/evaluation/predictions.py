@@ -57,6 +57,8 @@ class Predictions:
         present: Modality -> bool (N,).
         notes: What a reader should know: the split chosen, columns ignored, rows without labels.
         kind: ``classification``, ``regression`` or ``unsupervised``.
+        choice: Of a classification: whether each sample has exactly one class. None: nobody says, and it is seen from
+            the table.
     """
 
     source: Path
@@ -71,6 +73,7 @@ class Predictions:
     present: dict[str, np.ndarray]
     notes: tuple[str, ...]
     kind: str = CLASSIFICATION
+    choice: bool | None = None
 
     def __len__(self) -> int:
         return len(self.id)
@@ -82,7 +85,12 @@ class Predictions:
 
     @property
     def one_hot(self) -> bool:
-        """Whether each fully labelled row names exactly one class and its scores sum to one: a choice among classes."""
+        """Whether the classes are a choice: ``choice``, or each fully labelled row names one and its scores sum to one.
+
+        A few rows of independent labels may happen to name one class each, so what is stated goes first.
+        """
+        if self.choice is not None:
+            return self.choice and self.kind == CLASSIFICATION and len(self.classes) > 1
         labelled = self.target[~np.isnan(self.target).any(axis=1)]
         if self.kind != CLASSIFICATION or len(self.classes) < 2 or not len(labelled):
             return False
@@ -100,10 +108,13 @@ class Predictions:
             score=self.score[rows][:, columns],
             groups={name: values[rows] for name, values in self.groups.items()},
             present={name: values[rows] for name, values in self.present.items()},
+            choice=self.choice if len(columns) == len(self.classes) else False if self.choice is False else None,
         )
 
 
-def read_predictions(path: Path, split: str | None = None, kind: str | None = None) -> Predictions:
+def read_predictions(
+    path: Path, split: str | None = None, kind: str | None = None, choice: bool | None = None
+) -> Predictions:
     """Read and check a predictions table.
 
     Args:
@@ -111,6 +122,7 @@ def read_predictions(path: Path, split: str | None = None, kind: str | None = No
         split: The split to judge; ``test`` if there are several, else the only one.
         kind: ``classification``, ``regression`` or ``unsupervised``. None: unsupervised if the table has numbers in
             ``extra/`` and neither targets nor scores, else classification.
+        choice: Whether each sample has exactly one class; None: seen from the table.
 
     Raises:
         PredictionsError: No such file, unreadable, missing columns, classes that differ between targets and scores,
@@ -153,6 +165,7 @@ def read_predictions(path: Path, split: str | None = None, kind: str | None = No
         present,
         tuple(notes),
         kind,
+        choice,
     )
 
 

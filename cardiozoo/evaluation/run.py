@@ -64,6 +64,12 @@ class RunFacts:
         return stated if stated in PREDICTION_KINDS else None
 
     @property
+    def choice(self) -> bool | None:
+        """Whether run.json says that each sample has exactly one class; None if it does not say."""
+        stated = self.part("task").get("kind")
+        return stated == "multiclass" if stated in ("binary", "multilabel", "multiclass") else None
+
+    @property
     def flow(self) -> list[dict[str, Any]]:
         """Steps of the cohort: step, reason, and stays, admissions, patients, deaths, images, excluded (may be None).
 

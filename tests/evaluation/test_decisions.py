@@ -1,5 +1,8 @@
 """Decisions: sample values and draws against scikit-learn on rows written out, ties, and what has no value."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 from cardiozoo.evaluation.bootstrap import confidence_interval
 from cardiozoo.evaluation.decisions import TITLES, class_values, decide, decision_metric
 from cardiozoo.evaluation.evaluate import Evaluation, evaluate_run
+from cardiozoo.evaluation.folds import fold_scores
 
 
 def by_hand(target: np.ndarray, score: np.ndarray) -> dict[str, float]:
@@ -36,6 +40,12 @@ def one_hot_table(rows: int = 150, classes: int = 4, seed: int = 0) -> pl.DataFr
     target[:5] = np.nan  # unlabelled rows take no part
     columns |= {f"target/{c}": target[:, c] for c in range(classes)}
     return pl.DataFrame(columns | {f"score/{c}": score[:, c] for c in range(classes)})
+
+
+def state_kind(run: Path, kind: str | None) -> None:
+    facts = json.loads((run / "run.json").read_text())
+    facts["task"]["kind"] = kind
+    (run / "run.json").write_text(json.dumps(facts))
 
 
 def row_of(evaluation: Evaluation, name: str, metric: str) -> dict:
@@ -71,7 +81,9 @@ def test_all_classes_together_equal_the_slow_bootstrap(judged: Evaluation, metri
 
 
 def test_a_choice_among_classes_is_the_most_probable_one(tmp_path) -> None:
-    found = evaluate_run(write_run(tmp_path / "run", one_hot_table()), n_bootstrap=60, report=False)
+    run = write_run(tmp_path / "run", one_hot_table())
+    state_kind(run, "multiclass")
+    found = evaluate_run(run, n_bootstrap=60, report=False)
     p = found.predictions
     labelled = ~np.isnan(p.target[:, 0])
     truth, said = p.target[labelled].argmax(axis=1), p.score[labelled].argmax(axis=1)
@@ -84,6 +96,20 @@ def test_a_choice_among_classes_is_the_most_probable_one(tmp_path) -> None:
         slow = confidence_interval(decision_metric(metric, True), p.target, p.score, n=60, groups=p.patient)
         row = found.decision(metric)
         assert interval_of(row) == pytest.approx((slow.value, slow.low, slow.high, slow.mean, slow.sd))
+
+
+@pytest.mark.parametrize(("kind", "one_hot"), [("multilabel", False), ("multiclass", True), (None, True)])
+def test_the_kind_of_the_task_says_how_is_decided_and_the_rows_only_where_nobody_does(
+    tmp_path, kind: str | None, one_hot: bool
+) -> None:
+    run = write_run(tmp_path / "run", one_hot_table(40))
+    state_kind(run, kind)
+    found = evaluate_run(run, n_bootstrap=5)
+    assert found.decision("accuracy")["class"] == ("overall" if one_hot else "macro")
+    assert ("decided from a probability of 0.5" in found.report.read_text()) is not one_hot
+    assert found.predictions.one_hot is one_hot
+    folded = fold_scores(0, run).values
+    assert folded["accuracy"] == pytest.approx(found.decision("accuracy")["value"])
 
 
 def test_half_is_yes_and_the_first_of_equals_is_chosen() -> None:
