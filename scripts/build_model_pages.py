@@ -15,6 +15,7 @@ from cardiozoo.cli.recipes import recipes_for
 from cardiozoo.registry import registered
 
 PAGES = Path(__file__).parents[1] / "docs" / "models"
+PUBLISHED = ("source", "task", "leads", "accuracy", "auroc", "mcc")
 HEADER = "<!-- Written by scripts/build_model_pages.py from the card and the recipes; edit those. -->"
 
 
@@ -29,7 +30,8 @@ def page(name: str, card: dict[str, Any]) -> str:
     paper = card["paper"]
     lines = [f"# {card['title']}", "", HEADER, "", card["summary"].strip(), ""]
     lines += [f'{paper["authors"]}: "{paper["title"]}", {paper["venue"]} {paper["year"]}. <{paper["url"]}>', ""]
-    lines += [f"    cardiozoo fit --model {name} --data mimic_cxr_ehr", ""]
+    encoder = " --model.encoder RUN" if name == "finetune" else ""
+    lines += [*(f"    cardiozoo fit --model {name}{encoder} --data {data}" for data in data_of(name)), ""]
     lines += [f"All options: `cardiozoo fit --model.help {name}`. {card.get('license_note', '')}", ""]
     facts = [
         ["modalities", ", ".join(card["modalities"])],
@@ -46,10 +48,24 @@ def page(name: str, card: dict[str, Any]) -> str:
         columns = ["topic", "paper", "released", "here", "option"]
         lines += ["## Where paper and released code differ, and what happens here", ""]
         lines += [*table(columns, [[row.get(c, "") for c in columns] for row in card["departures"]]), ""]
+    if card.get("published"):
+        columns = [c for c in PUBLISHED if any(c in row for row in card["published"])]
+        rows = [[printed(row.get(c, "")) for c in columns] for row in card["published"]]
+        lines += ["## Published results", "", "Mean and standard deviation, or half of the stated interval.", ""]
+        lines += [*table([{"auroc": "AUROC", "mcc": "MCC"}.get(c, c) for c in columns], rows), ""]
     lines += ["## Recipes", ""]
     for recipe in recipes_for(name):
         lines += [f"`{recipe.name}`", "", "```yaml", recipe.path.read_text().strip(), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def data_of(name: str) -> list[str]:
+    """Data modules that the model has a recipe for."""
+    return list(dict.fromkeys(recipe.name.split("/")[1].split(".")[0] for recipe in recipes_for(name)))
+
+
+def printed(value: Any) -> str:
+    return " ± ".join(f"{number:g}" for number in value) if isinstance(value, list) else str(value)
 
 
 def stage_line(stage: Any) -> str:
