@@ -102,7 +102,7 @@ def test_npz_and_broken_array_files(tmp_path: Path) -> None:
     whole.write_bytes(whole.read_bytes()[:-900])
     assert refused(whole, **SAID) == "array file unreadable"
     assert refused(tmp_path / "absent.npy", **SAID) == "file missing"
-    assert refused(tmp_path, **SAID) == "file missing"
+    assert refused(tmp_path, **SAID) == "a folder, no file"
     (tmp_path / "a.bin").write_bytes(b"\x01\x02\x03")
     assert refused(tmp_path / "a.bin", **SAID) == "format not recognised"
 
@@ -206,3 +206,50 @@ def test_damaged_csv(tmp_path: Path) -> None:
     assert refused(path, **SAID) == "file empty"
     path.write_bytes(bytes(range(256)) * 10)
     refused(path, **SAID)
+
+
+def test_a_header_that_only_numbers_the_columns_is_no_sample(tmp_path: Path) -> None:
+    rows = [",".join(map(str, row)) for row in HEART.T]
+    said = {"rate": 500, "units": "5uV", "leads": LEADS}
+    for first in (0, 1):
+        header = ",".join(str(first + n) for n in range(12))
+        record = read_ecg(write_csv(tmp_path / "a.csv", [header, *rows]), **said)
+        assert np.array_equal(record.digital, HEART) and "first line ignored: it numbers the columns" in record.notes
+        beside = [f",{header}", *(f"{k},{row}" for k, row in enumerate(rows))]
+        assert np.array_equal(read_ecg(write_csv(tmp_path / "a.csv", beside), **said).digital, HEART)
+    # a first sample that counts only in part is one
+    odd = ["0,1,2,3,4,5,6,7,8,9,10,12", *rows]
+    assert read_ecg(write_csv(tmp_path / "a.csv", odd), **said).digital.shape == (12, 5001)
+
+
+def test_csv_of_physionets_tools_and_of_spreadsheets(tmp_path: Path) -> None:
+    numbers = [[f"{value:.3f}" for value in row] for row in MV[:3].T]
+    with_units = ["'Elapsed time','I','II','III'", "'hh:mm:ss.mmm','mV','mV','mV'"]
+    with_units += [f"'0:{k // 500:02d}.{k % 500 * 2:03d}'," + ",".join(row) for k, row in enumerate(numbers)]
+    quoted = ['"I","II","III"', *(",".join(f'"{cell.replace(".", ",")}"' for cell in row) for row in numbers)]
+    remarks = ["I,II,III,remark", *(",".join(row) + ",ok" for row in numbers)]
+    for lines, units in ((with_units, None), (quoted, "mV"), (remarks, "mV")):
+        record = read_ecg(write_csv(tmp_path / "a.csv", lines), rate=500, units=units)
+        assert record.names[0].startswith("I")
+        np.testing.assert_allclose(record.millivolt(), MV[:3], atol=6e-4)
+    trailing = read_ecg(
+        write_csv(tmp_path / "a.csv", [",".join(row) + "," for row in numbers]),
+        rate=500,
+        units="mV",
+        leads=LEADS[:3],
+    )
+    np.testing.assert_allclose(trailing.millivolt(), MV[:3], atol=6e-4)
+    assert "last column ignored: it is empty" in trailing.notes
+    assert refused(write_csv(tmp_path / "a.csv", with_units), rate=500, units="uV") == "units contradict each other"
+
+
+def test_a_last_axis_of_one_is_no_pile_of_records(tmp_path: Path) -> None:
+    for array in (MV[..., None], MV.T[..., None]):
+        np.testing.assert_array_equal(read_ecg(saved(tmp_path, array), **SAID).millivolt(), MV)
+
+
+def test_ids_of_exams_may_be_text(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["tracings"], file["exam_id"] = np.stack([MV.T, -MV.T]), ["E-1", "E-2"]
+    np.testing.assert_array_equal(read_ecg(tmp_path / "a.h5", index="E-2", **SAID).millivolt(), -MV)
+    assert refused(tmp_path / "a.h5", index="E-3", **SAID) == "no such record in the file"

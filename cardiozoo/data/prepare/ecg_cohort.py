@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
 
+from cardiozoo.data.ecg import LEADS, lead_and_sign
 from cardiozoo.data.ecg_record import check_units
 from cardiozoo.data.ecg_standard import Quality
 from cardiozoo.data.prepare.ecg import build_ecg_store
@@ -34,7 +36,8 @@ def prepare(
     record_format: str | None = None,
     record_rate: float | None = None,
     record_units: str | None = None,
-    record_leads: list[str] | None = None,
+    record_leads: list[str] | str | None = None,
+    record_checksums: bool = True,
     sex_code: SexCode | None = None,
     age_unit: AgeUnit = "years",
     rate: float = 500.0,
@@ -63,7 +66,9 @@ def prepare(
             recognised file by file.
         record_rate: Samples per second of records that do not say it (CSV, NPY, HDF5).
         record_units: Units of records that do not say it: mV, uV, V, or that many a unit such as 4.88uV.
-        record_leads: Leads of records that do not name them, in their order.
+        record_leads: Leads of records that do not name them, in their order: names, or all for I II III aVR aVL aVF
+            V1 ... V6.
+        record_checksums: Leave out WFDB records whose samples are not those that their header has checksums of.
         sex_code: What numbers in the column sex mean: 0=male (and 1=female), 0=female (and 1=male) or 2=female (and
             1=male).
         age_unit: Unit of the column age.
@@ -88,7 +93,13 @@ def prepare(
         OptionError: An option is out of its range, or missing for the records' format.
         StoreError: The place is taken, or the disk too small.
     """
-    reading = {"format": record_format, "rate": record_rate, "units": record_units, "leads": record_leads}
+    reading = {
+        "format": record_format,
+        "rate": record_rate,
+        "units": record_units,
+        "leads": _lead_names(record_leads),
+        "verify": record_checksums,
+    }
     form = EcgForm(rate, seconds, cut, min_leads, duplicates, quality, reading)
     form.check()
     check_fractions(test_fraction, val_fraction)
@@ -127,6 +138,24 @@ def prepare(
         fill=True,
     )
     return build_ecg_store(out, source, listing, form, options, overwrite, workers, quiet)
+
+
+def _lead_names(leads: list[str] | str | None) -> list[str] | None:
+    """The names of the channels of a file, in its order; names that are no leads are channels to be ignored."""
+    if leads is None:
+        return None
+    if isinstance(leads, str):
+        leads = list(LEADS) if leads.strip().lower() == "all" else re.split(r"\s*[,;]\s*|\s+", leads.strip(" ,;[]"))
+    found = [lead for name in leads if (lead := lead_and_sign(str(name)))]
+    known = [lead for lead, _ in found]
+    if not known or len(set(known)) < len(known):
+        why = "names a lead twice" if known else "names no lead"
+        raise OptionError(
+            f"record_leads {why}: {', '.join(map(str, leads))}.",
+            f"The channels of a file in its order, leads among {', '.join(LEADS)} in any spelling, each once; or all.",
+            "Correct the option.",
+        )
+    return [str(name) for name in leads]
 
 
 def _check_choices(record_format: str | None, sex_code: str | None, age_unit: str) -> None:

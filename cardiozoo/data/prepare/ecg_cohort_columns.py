@@ -96,7 +96,12 @@ def read_age(values: pl.Series, unit: AgeUnit, listing: Listing) -> pl.Series:
 
 
 def read_target(values: pl.Series, listing: Listing) -> pl.Series:
-    """Numbers (float64) if every value is one, else the text as it is; values that are not finite are null."""
+    """Numbers (float64) if every value is one, else the text as it is; values that are not finite are null.
+
+    True and False are 1 and 0, a label.
+    """
+    if values.drop_nulls().str.to_lowercase().is_in(["true", "false"]).all():
+        values = values.str.to_lowercase().replace({"true": "1", "false": "0"})
     numbers, name = values.cast(pl.Float64, strict=False), values.name.removeprefix("target/")
     filled, parsed = values.drop_nulls().len(), numbers.drop_nulls().len()
     if not filled:

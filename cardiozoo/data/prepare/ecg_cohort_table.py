@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import polars as pl
 
 from cardiozoo.data.prepare.ecg_cohort_columns import (
+    NOTHING,
     AgeUnit,
     SexCode,
     nothing_to_null,
@@ -19,15 +21,15 @@ from cardiozoo.data.prepare.ecg_cohort_columns import (
     read_time,
     split_of_folds,
 )
+from cardiozoo.data.prepare.ecg_cohort_csv import read_user_table
 from cardiozoo.data.prepare.ecg_listing import Listing
-from cardiozoo.data.prepare.tables import read_text_table
 from cardiozoo.errors import RawDataError
 
 #: column -> other names under which it is recognised; what is taken for it is said aloud
 ALIASES = {
-    "path": ("file", "filename", "file_name", "file_path", "filepath", "ecg_path"),
+    "path": ("file", "filename", "file_name", "file_path", "filepath", "ecg_path", "trace_file"),
     "patient": ("patient_id", "patientid", "subject_id", "subject", "pid"),
-    "sex": ("gender",),
+    "sex": ("gender", "is_male", "is_female"),
     "age": ("age_years",),
     "id": ("ecg_id", "record_id"),
     "time": ("ecg_time", "recording_date"),
@@ -36,6 +38,9 @@ ALIASES = {
     "split": (),
     "fold": ("strat_fold",),
 }
+# CODE-15 asks whether a person is male
+_MALE = {"true": "M", "1": "M", "false": "F", "0": "F"}
+_SEX_OF = {"is_male": _MALE, "is_female": {word: "F" if sex == "M" else "M" for word, sex in _MALE.items()}}
 _ENDINGS = (".csv", ".tsv", ".txt", ".asc", ".npy", ".npz", ".h5", ".hdf5", ".dcm", ".dicom", ".xml")
 _MANY = (".npy", ".npz", ".h5", ".hdf5")
 _ACCEPTED = "Columns: path (required), patient, age, sex, id, time, index, split, fold; every other one is a target."
@@ -55,7 +60,9 @@ def read_cohort(path: Path, root: Path, sex_code: SexCode | None, age_unit: AgeU
         RawDataError: The table cannot be read, has no path, no row, or columns that cannot be understood; an id is
             there twice; a patient is in two splits or folds.
     """
-    raw, notes = _named(read_text_table(path, lower=False), path)
+    table, assumed = read_user_table(path, NOTHING)
+    raw, notes = _named(table, path)
+    notes = [*assumed, *notes]
     if not raw.height:
         raise RawDataError(f"{path} has no row.", "A row for each ECG.", "Fill the table.")
     raw = raw.with_columns(nothing_to_null(name) for name in raw.columns if name != "path")
@@ -104,6 +111,10 @@ def _named(raw: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[str]]:
         notes = [note for note in notes if not note.endswith("for time.")]
         notes.append(f"The column '{timed}' holds no dates such as 2024-05-31 12:30:00 and is taken for a target.")
     named = raw.select(pl.col(name).alias(renamed.get(name, f"target/{name}")) for name in raw.columns if name)
+    asked = next((name.lower() for name, column in renamed.items() if column == "sex"), "")
+    if asked in _SEX_OF:
+        said = pl.col("sex").str.to_lowercase().str.strip_suffix(".0")
+        named = named.with_columns(said.replace(_SEX_OF[asked]))
     return named, notes
 
 
@@ -163,9 +174,16 @@ def _ids(raw: pl.DataFrame, files: list[str | None], index: pl.Series | None) ->
 
 
 def _header_of(root: Path, path: str) -> str:
-    """The file to look for: of a WFDB record named without an ending, its header."""
-    if not os.path.isfile(root / path) and os.path.isfile(f"{root / path}.hea"):
-        return f"{path}.hea"
+    """The file to look for: of a WFDB record named without an ending, its header.
+
+    A table from another system may have backslashes, or its accents in another of Unicode's two forms.
+    """
+    slashes = path.replace("\\", "/")
+    forms = (path, slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")))
+    for name in dict.fromkeys(forms):
+        for file in (name, f"{name}.hea"):
+            if os.path.isfile(root / file):
+                return file
     return path
 
 

@@ -123,8 +123,8 @@ def _recognise(path: Path) -> str:
     except (FileNotFoundError, IsADirectoryError) as error:
         if path.with_name(f"{path.name}.hea").exists():
             return "wfdb"
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise RecordError(f"{path} {what}.", _ACCEPTED, "Correct the path.", reason="file missing") from error
+        what, reason = ("is a folder", "a folder, no file") if path.is_dir() else ("does not exist", "file missing")
+        raise RecordError(f"{path} {what}.", _ACCEPTED, "Correct the path.", reason=reason) from error
     except OSError as error:
         came = f"{path} cannot be read: {error.strerror}."
         raise RecordError(came, _ACCEPTED, "Check its permissions.", reason="file unreadable") from error

@@ -134,6 +134,8 @@ def _from_hdf5(path: Path, index: int | str | None) -> np.ndarray:
             name = _only(found, path)
             folder = file[name].parent
             ids = next((folder[key] for key in _IDS if key in folder), None)
+            if ids is not None and h5py.check_string_dtype(ids.dtype) is not None:
+                ids = ids.asstr()
             return _pick(file[name], index, ids, path)
     except RecordError:
         raise
@@ -167,17 +169,26 @@ def _only(names: list[str], path: Path) -> str:
 def _pick(array: Any, index: int | str | None, ids: Any, path: Path) -> np.ndarray:
     """One record: the row `index`, or the one whose id is that text."""
     if index is None:
+        if array.ndim == 3 and array.shape[-1] == 1:  # (leads, samples, 1), as two-dimensional convolutions take it
+            return np.asarray(array[..., 0])
         if array.ndim == 3 and array.shape[0] > 1:
             _no_index(path, f"holds {array.shape[0]} records and no index says which")
         return np.asarray(array[...])
     if isinstance(index, str):
-        rows = np.flatnonzero(np.asarray(ids[...]).astype(str) == index) if ids is not None else []
+        rows = [] if ids is None else _rows_of(np.asarray(ids[...]), index)
         if len(rows) != 1:
             _no_index(path, f"holds {len(rows)} records of the id {index}")
         index = int(rows[0])
     if array.ndim != 3 or not 0 <= index < array.shape[0]:
         _no_index(path, f"has the shape {tuple(array.shape)} and no record {index}")
     return np.asarray(array[index])
+
+
+def _rows_of(ids: np.ndarray, wanted: str) -> np.ndarray:
+    # a file of the CODE cohorts has some 20,000 ids and is asked for each of them: numbers are compared as numbers
+    if ids.dtype.kind in "iu" and wanted.isdigit():
+        return np.flatnonzero(ids == int(wanted))
+    return np.flatnonzero(ids.astype(str) == wanted)
 
 
 def _no_index(path: Path, came: str) -> NoReturn:

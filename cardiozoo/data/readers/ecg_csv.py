@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +27,21 @@ _ACCEPTED = "Accepted: numbers separated by commas, semicolons, tabs or spaces, 
 class _Table:
     header: list[str]  # empty without a header line
     values: np.ndarray  # float64 (rows, columns)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_csv(path: Path, *, rate: float | None, units: str | None, leads: Sequence[str] | None) -> EcgRecord:
     """A record of a text table.
 
-    A header line names the columns; what it does not name as leads is left out and noted. Without one, `leads` names
-    the columns, or the rows when the table lies on its side. Units in the header (``I (uV)``) must not contradict
-    `units`. A column of time must agree with `rate`.
+    A header line names the columns; what it does not name as leads is left out and noted. Without one, or with one that
+    only numbers the columns, `leads` names them, or the rows when the table lies on its side. Units in the header
+    (``I (uV)``) or in a line below it must not contradict `units`. A column of time must agree with `rate`.
 
     Raises:
         RecordError: Options missing, text that is no number, lines of different lengths, contradictions.
     """
-    table, notes = _read(path), []
+    table = _read(path)
+    notes = table.notes
     columns = [place for place, name in enumerate(table.header) if lead_and_sign(name)]
     if columns:
         leads = [table.header[place] for place in columns]
@@ -53,7 +56,11 @@ def read_csv(path: Path, *, rate: float | None, units: str | None, leads: Sequen
         rate, units, leads = required(path, rate, units, leads)
         values = table.values
         if values.shape[1] == len(leads) + 1 and _counts_up(values[:, 0]):
-            values, notes = values[:, 1:], ["first column ignored: it counts up"]
+            values = values[:, 1:]
+            notes.append("first column ignored: it counts up")
+        elif values.shape[1] == len(leads) + 1 and np.isnan(values[:, -1]).all():  # each line ends in a separator
+            values = values[:, :-1]
+            notes.append("last column ignored: it is empty")
         array = oriented(values, len(leads), path)
     return array_record(_whole(array), leads, rate, units, path, tuple(notes))
 
@@ -62,14 +69,36 @@ def _read(path: Path) -> _Table:
     rows = _split(path)
     labelled = [bool(row) and lead_and_sign(row[0]) is not None and len(row) > 2 for row in rows]
     if all(labelled) and all(_is_number(row[1]) for row in rows):  # leads as rows, each beginning with its name
+        _check_widths(path, rows, 1)
         return _Table([row[0] for row in rows], _numbers(path, [row[1:] for row in rows], 1).T)
+    if _numbers_columns(rows[0]):
+        _check_widths(path, rows, 1)
+        return _Table([], _numbers(path, rows[1:], 2), ["first line ignored: it numbers the columns"])
     if all(_is_number(cell) for cell in rows[0]):
+        _check_widths(path, rows, 1)
         return _Table([], _numbers(path, rows, 1))
-    table = _Table([cell.strip().strip('"') for cell in rows[0]], _numbers(path, rows[1:], 2))
-    if len(table.header) != table.values.shape[1]:
-        came = f"has {len(table.header)} names in its header and {table.values.shape[1]} cells in each line"
+    return _with_header(path, rows[0], rows[1:])
+
+
+def _with_header(path: Path, header: list[str], rows: list[list[str]]) -> _Table:
+    """The table below a header line; columns that are neither a lead nor a time may hold anything."""
+    _check_widths(path, rows, 2)
+    if rows and len(header) != len(rows[0]):
+        came = f"has {len(header)} names in its header and {len(rows[0])} cells in each line"
         refuse(path, came, "lines of different lengths", _ACCEPTED, "Write it again, or leave it out.")
-    return table
+    leads = [place for place, name in enumerate(header) if lead_and_sign(name)]
+    first = 2
+    if leads and rows and all(rows[0][place] and millivolt_per_unit(rows[0][place]) for place in leads):
+        # a line of units below the names, as PhysioNet's tools write it
+        header = [f"{name} ({rows[0][place]})" if place in leads else name for place, name in enumerate(header)]
+        rows, first = rows[1:], 3
+    used = leads or list(range(len(header)))
+    values = np.full((len(rows), len(header)), np.nan)
+    values[:, used] = _numbers(path, [[row[place] for place in used] for row in rows], first)
+    for place, name in enumerate(header):
+        if place not in used and _CLOCK.fullmatch(name) and all(_is_number(row[place]) for row in rows):
+            values[:, place] = _numbers(path, [[row[place]] for row in rows], first)[:, 0]
+    return _Table(header, values)
 
 
 def _split(path: Path) -> list[list[str]]:
@@ -91,14 +120,15 @@ def _split(path: Path) -> list[list[str]]:
     if "\x00" in lines[0]:
         refuse(path, "is no text", "format not recognised", _ACCEPTED, "Leave it out.")
     separator = next((mark for mark in (";", "\t", ",") if mark in lines[0]), None)
-    rows = [line.split(separator) for line in lines]
-    if separator in (";", "\t"):
-        rows = [[cell.replace(",", ".") for cell in row] for row in rows]  # decimal commas
-    return rows
+    if separator is not None and '"' in text:
+        rows = list(csv.reader(lines, delimiter=separator))
+    else:
+        rows = [line.split(separator) for line in lines]
+    # a comma that is no separator is a decimal comma
+    return [[cell.strip().strip("\"'").strip().replace(",", ".") for cell in row] for row in rows]
 
 
 def _is_number(cell: str) -> bool:
-    cell = cell.strip().strip('"')
     if cell.lower() in _NO_VALUE:
         return True
     try:
@@ -108,17 +138,26 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _numbers(path: Path, rows: list[list[str]], first_line: int) -> np.ndarray:
-    """float64 (rows, columns), NaN where a cell is empty."""
+def _numbers_columns(row: list[str]) -> bool:
+    """Whether a line is 0, 1, 2 ... or 1, 2, 3 ..., the header of a table without names, perhaps beside an index."""
+    cells = row[1:] if row[0] == "" else row
+    return len(cells) > 2 and any(cells == [str(first + n) for n in range(len(cells))] for first in (0, 1))
+
+
+def _check_widths(path: Path, rows: list[list[str]], first_line: int) -> None:
     width = len(rows[0]) if rows else 0
     for place, row in enumerate(rows):
         if len(row) != width:
             came = f"has {len(row)} cells in line {place + first_line} and {width} before"
             refuse(path, came, "lines of different lengths", _ACCEPTED, "Write it again, or leave it out.")
+
+
+def _numbers(path: Path, rows: list[list[str]], first_line: int) -> np.ndarray:
+    """float64 (rows, columns), NaN where a cell is empty."""
     if not rows:
         refuse(path, "has a header and no samples", "no samples", _ACCEPTED, "Fetch it again, or leave it out.")
-    cells = [cell.strip().strip('"') for row in rows for cell in row]
-    cells = [cell if cell.lower() not in _NO_VALUE else "nan" for cell in cells]
+    width = len(rows[0])
+    cells = [cell if cell.lower() not in _NO_VALUE else "nan" for row in rows for cell in row]
     try:
         return np.array(list(map(float, cells))).reshape(len(rows), width)
     except ValueError:
