@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from cardiozoo.analysis.ecg_highlight import Highlight, draw_highlight, draw_legend
 from cardiozoo.analysis.ecg_layout import HEADER, Page, Stretch, lay_out, rows_of
@@ -218,7 +219,9 @@ def _draw_absent(axes: Axes, s: Stretch) -> None:
 
 def _name(axes: Axes, s: Stretch, height: float, color: str) -> None:
     weight = {"fontsize": 8.5, "fontweight": "bold", "va": "bottom"}
-    axes.text(s.x + 1.0, height, LEADS[s.lead], color=color, zorder=6, **weight)
+    # Where a beat stands at the beginning of a stretch the name lies on it, and stays legible by its white edge.
+    edge = [withStroke(linewidth=2.5, foreground="white", alpha=0.85)]
+    axes.text(s.x + 1.0, height, LEADS[s.lead], color=color, zorder=6, path_effects=edge, **weight)
 
 
 def _draw_waves(axes: Axes, page: Page, waves: Mapping[str, np.ndarray], rate: float, speed: float) -> None:

@@ -61,7 +61,8 @@ def sanity_plot(sanity: Sanity, synthetic: bool) -> Figure:
     axes.text(x[-1] + 0.05, sanity.input_alone, "the record alone", fontsize=7, color=GREY, va="bottom", ha="right")
     labels = [f"{row['layers']} layers\n{row['share']:.0%} of weights" for row in table.iter_rows(named=True)]
     axes.set_xticks(x, ["trained", *labels], fontsize=7)
-    axes.set(ylabel="rank correlation", ylim=(-0.35, 1.05))
+    lowest = float(np.nanmin([*table["signed"], *table["low"], 0.0]))
+    axes.set(ylabel="rank correlation", ylim=(min(-0.35, lowest - 0.08), 1.05))
     axes.legend(loc="upper right")
     return figure
 

@@ -13,6 +13,7 @@ import torch
 from cardiozoo.analysis.attribution import STEPS, Attribution, Baseline, integrated_gradients, lead_mask, leads_of
 from cardiozoo.analysis.importance import cohort_importance, lead_table, wave_table, with_spread
 from cardiozoo.analysis.randomisation import Sanity, randomisation_check
+from cardiozoo.analysis.record_time import begins, raw_rates
 from cardiozoo.analysis.records import on_device, random_records, rows_of
 from cardiozoo.analysis.wave_truth import read_truth
 from cardiozoo.analysis.waves import PUBLISHED_HALF_WIDTH, Waves, delineate, known_windows
@@ -184,13 +185,13 @@ def find_waves(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
     samples, ids = signals.shape[2], cases.batch["id"]
     known: dict[str, pl.DataFrame] = {}
     if settings.truth is not None:
-        known = read_truth(settings.truth, ids, _raw_rate(data))
+        known = read_truth(settings.truth, ids, raw_rates(data, ids))
+        begin = begins(data, ids, samples, cases.rate)
     found = []
     with progress_bar("finding waves", len(ids)) as advance:
         for name, signal, present in zip(ids, signals, cases.present(), strict=True):
             if name in known:
-                begin = _begin(data, samples, cases.rate)
-                found.append(known_windows(known[name], cases.rate, samples, begin, settings.half_width))
+                found.append(known_windows(known[name], cases.rate, samples, begin[name], settings.half_width))
             else:
                 found.append(delineate(signal, cases.rate, present, settings.half_width))
             advance(1)
@@ -292,16 +293,3 @@ def _notes(result: Explanation) -> list[str]:
         known = sum(w.source == "known positions" for w in result.waves)
         notes.append(f"Positions of the waves are known in {known} records and delineated in the others.")
     return notes
-
-
-def _raw_rate(data: Any) -> float:
-    records = getattr(data, "records", None)
-    if records is not None and "raw_rate" in records.columns and records.height:
-        return float(records["raw_rate"].median())
-    return 500.0
-
-
-def _begin(data: Any, samples: int, rate: float) -> float:
-    """Second of the record at which what the model sees begins."""
-    whole = getattr(data, "record_samples", samples)
-    return max(whole - samples, 0) // 2 / rate

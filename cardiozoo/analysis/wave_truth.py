@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -17,13 +18,13 @@ BEAT_COLUMNS = {
 FORMS = "Columns id, wave, onset, offset (s, or peak), or a simulator's truth/beats.parquet."
 
 
-def read_truth(path: Path, ids: list[str], raw_rate: float = 500.0) -> dict[str, pl.DataFrame]:
+def read_truth(path: Path, ids: list[str], raw_rate: float | Mapping[str, float] = 500.0) -> dict[str, pl.DataFrame]:
     """Waves of some records: id -> table with ``wave``, ``onset``, ``peak``, ``offset`` in seconds from the start.
 
     Args:
         path: Parquet or CSV; the column with the records' ids is called ``id``, or is the one that holds those ids.
         ids: The records wanted; one that the table does not mention gets no entry.
-        raw_rate: Samples a second of the files that a simulator's table counts in.
+        raw_rate: Samples a second of the files that a simulator's table counts in, of all or of each record.
 
     Raises:
         OptionError: No such file, another form, or none of the records in it.
@@ -40,7 +41,11 @@ def read_truth(path: Path, ids: list[str], raw_rate: float = 500.0) -> dict[str,
         )
     table = table.with_columns(pl.col(column).cast(pl.String).alias("id")).filter(pl.col("id").is_in(ids))
     if {"qrs_on", "qrs_off"} <= set(table.columns):
-        table = _from_beats(table, raw_rate)
+        if isinstance(raw_rate, Mapping):
+            rates = pl.col("id").replace_strict(dict(raw_rate), default=None, return_dtype=pl.Float64)
+        else:
+            rates = pl.lit(float(raw_rate))
+        table = _from_beats(table, rates)
     elif "wave" not in table.columns:
         raise OptionError(f"{path} has the columns {', '.join(table.columns)}.", FORMS, "Rename them.")
     return {str(part["id"][0]): part for part in table.partition_by("id", maintain_order=True)}
@@ -56,7 +61,7 @@ def _id_column(table: pl.DataFrame, ids: list[str]) -> str | None:
     return None
 
 
-def _from_beats(table: pl.DataFrame, rate: float) -> pl.DataFrame:
+def _from_beats(table: pl.DataFrame, rate: pl.Expr) -> pl.DataFrame:
     """A wave that begins before the file or ends after it is open at that end."""
     parts = []
     for wave, (onset, peak, offset) in BEAT_COLUMNS.items():
