@@ -19,6 +19,7 @@ _FACTS = ("age", "sex")
 # one measure under three names: the pulmonary artery wedge pressure
 WEDGE_PRESSURE = ("PAWP", "mPCWP", "PCWP")
 _SAME = [frozenset(name.lower() for name in WEDGE_PRESSURE)]
+_MEND = "Correct or empty such fields of the table and prepare the store again, or choose another column."
 _COMPARISON = re.compile(r"\s*([^<>=!]+?)\s*(>=|<=|==|!=|=|>|<)\s*(.+?)\s*")
 _COMPARE: dict[str, Callable[[pl.Expr, object], pl.Expr]] = {
     ">": lambda a, b: a > b,
@@ -102,7 +103,9 @@ def _value(text: str, values: pl.Series, operator: str, where: str) -> object:
     if not values.dtype.is_numeric():
         if operator not in ("==", "=", "!="):
             raise OptionError(
-                f"where is '{where}' and {values.name} holds text.", "== or != for text.", "Correct the condition."
+                f"where is '{where}' and {values.name} holds text{_example(values)}.",
+                "== or != for text; the others for a column of numbers alone.",
+                _MEND,
             )
         return text.strip("'\"")
     try:
@@ -113,6 +116,12 @@ def _value(text: str, values: pl.Series, operator: str, where: str) -> object:
             "A number to compare with.",
             "Correct the condition.",
         ) from None
+
+
+def _example(values: pl.Series) -> str:
+    """A value that is no number, if there is one."""
+    strange = values.drop_nulls().filter(values.drop_nulls().cast(pl.Float64, strict=False).is_null())
+    return f", for instance '{strange[0][:20]}'" if len(strange) else ""
 
 
 def column_target(
@@ -149,9 +158,9 @@ def column_target(
     if threshold is not None:
         if not kept.dtype.is_numeric():
             raise OptionError(
-                f"threshold is {threshold:g} and {columns[0]} holds text.",
-                "A threshold for numbers.",
-                "Leave it out: the texts are the classes then.",
+                f"{columns[0]} is compared with {threshold:g} and holds text{_example(kept)}.",
+                "A column of numbers alone. Texts are classes, for the task column without a threshold.",
+                _MEND,
             )
         target = (kept.to_numpy().astype(np.float64) > threshold).astype(np.float32)[:, None]
         task = Task(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.ecg_samples import EcgSamples, Labelled
 from cardiozoo.data.ecg_transforms import anti_aliasing_length
 from cardiozoo.data.splits import SPLITS
@@ -85,7 +86,7 @@ def _target_account(target: np.ndarray | None, task: Task) -> dict[str, Any]:
 def processing(data: EcgDataModule) -> dict[str, Any]:
     """What is done to the samples before a model sees them, after `setup`."""
     options, stored = data.signal_options, data.stored
-    resampled = options.ratio != 1
+    resampled, left_out = options.ratio != 1, data.manifest.get("exclusions", {})
     scales = {
         "lead": "each lead of each record: mean 0, sample standard deviation 1",
         "none": "none, values in mV",
@@ -100,8 +101,11 @@ def processing(data: EcgDataModule) -> dict[str, Any]:
         }
     return {
         "leads": ", ".join(data.leads),
+        "rows": f"12, in the order {' '.join(LEADS)}; leads that are absent or not shown are 0",
         "stored": f"{stored.samples} samples at {stored.rate:g} Hz",
+        "left_out_of_the_store": ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none",
         "seen": f"{data.ecg_samples} samples at {data.ecg_rate:g} Hz",
+        "unit": "mV" if data.standardise == "none" else "none, standardised from mV",
         "missing_samples": "a line between neighbours within the lead; the first and last value held at the ends",
         "highpass": f"{data.highpass:g} Hz, Butterworth of order 5, zero-phase" if data.highpass else "none",
         "powerline": f"average over a period of {data.powerline:g} Hz, zero-phase" if data.powerline else "none",

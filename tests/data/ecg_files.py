@@ -124,7 +124,7 @@ def write_cardiosoft(
         )
         return (
             f'<{tag}><NumberOfLeads>{announced}</NumberOfLeads><SampleRate units="Hz">500</SampleRate>'
-            f'<ChannelSampleCountTotal>{total}</ChannelSampleCountTotal>'
+            f"<ChannelSampleCountTotal>{total}</ChannelSampleCountTotal>"
             f'<Resolution units="uVperLsb">{step}</Resolution>'
             f"{leads}</{tag}>"
         )

@@ -111,6 +111,10 @@ def test_the_published_recipe_scales_each_lead_over_its_own_samples(stores: dict
         assert torch.allclose(shown.std(-1), torch.ones(len(shown)), atol=1e-4)
         assert not row["ecg"][:, n:].any()
     said = data.cohort_summary()["processing"]
+    assert said["unit"] == "none, standardised from mV" and said["rows"].startswith(
+        f"12, in the order {' '.join(LEADS)}"
+    )
+    assert said["left_out_of_the_store"] == "none"
     assert "0.5 Hz" in said["highpass"] and "50 Hz" in said["powerline"] and "each lead" in said["standardisation"]
 
 
@@ -499,7 +503,7 @@ def test_a_trainer_runs_with_and_without_validation(stores: dict[str, Path], tmp
         ({"train_patients": 1}, "absent"),
         ({"where": "mPAP"}, "no comparison"),
         ({"where": "mPAP > high"}, "holds numbers"),
-        ({"where": "cause > 3"}, "holds text"),
+        ({"where": "cause > 3"}, "holds text, for instance"),
         ({"where": "weight > 3"}, "mPAP, PAWP, mPCWP, cause, died, age, sex"),
         ({"where": "mPAP > 20"}, "one value"),
         ({"where": "mPAP > 99"}, "no record for ph_detection"),
@@ -507,7 +511,7 @@ def test_a_trainer_runs_with_and_without_validation(stores: dict[str, Path], tmp
         ({"target": "mPAP"}, "task is ph_detection"),
         ({"task": "column"}, "target is not given"),
         ({"task": "column", "target": "weight"}, "no column 'weight'"),
-        ({"task": "column", "target": "cause", "threshold": 1.0}, "holds text"),
+        ({"task": "column", "target": "cause", "threshold": 1.0}, "compared with 1 and holds text"),
     ],
 )
 def test_wrong_options_stop_before_any_work(stores: dict[str, Path], options: dict[str, Any], words: str) -> None:

@@ -49,6 +49,17 @@ def test_any_way_to_name_a_record_leads_to_it(tmp_path: Path) -> None:
         assert np.array_equal(read_ecg(path).digital, HEART)
 
 
+def test_a_linked_header_finds_its_signals_where_it_lies_itself(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    write_wfdb(tmp_path, "a", heart(), LEADS)
+    link = tmp_path / "links" / "b.hea"
+    link.symlink_to(tmp_path / "a.hea")
+    whole = read_ecg(tmp_path / "a.hea").digital
+    assert np.array_equal(read_ecg(link).digital, whole)
+    (tmp_path / "a.dat").rename(tmp_path / "links" / "a.dat")
+    assert np.array_equal(read_ecg(link).digital, whole)
+
+
 def test_mimic_order_is_not_the_projects_and_leads_go_by_name(tmp_path: Path) -> None:
     record = read_ecg(write_mimic(tmp_path, HEART))
     assert record.names[4:6] == ("aVF", "aVL") and np.array_equal(record.digital[4], HEART[LEADS.index("aVF")])

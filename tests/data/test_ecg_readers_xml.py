@@ -97,6 +97,26 @@ def test_endless_nesting_is_refused(tmp_path: Path) -> None:
     assert error.value.reason == "XML with entities or without end"
 
 
+@pytest.mark.parametrize("written", ["utf-8", "latin-1", "utf-16"])
+def test_characters_that_xml_does_not_allow_are_mended_and_noted(tmp_path: Path, written: str) -> None:
+    path = write_muse(tmp_path / "a.xml", MEDIAN, RHYTHM)
+    text = path.read_text(encoding="latin-1")
+    for harm in (
+        "<Remark>S&P, Dr. M\xfcller &amp; Co &lt;</Remark>",
+        "<Remark>\x1f\x0b</Remark>",
+        "<Remark>& &#228;</Remark>",
+    ):
+        path.write_bytes(text.replace("<RestingECG>", f"<RestingECG>{harm}", 1).encode(written))
+        record = read_ecg(path)
+        assert np.array_equal(record.digital, ROWS) and record.patient == "P77"
+        assert record.notes == ("XML mended: characters that it does not allow",)
+    path.write_bytes(text.encode() + b"\x00" * 40)
+    assert np.array_equal(read_ecg(path).digital, ROWS)
+    path.write_bytes(text.replace("<RestingECG>", "<RestingECG><Open>&", 1).encode())
+    with pytest.raises(RecordError, match="not well-formed"):
+        read_ecg(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [

@@ -228,6 +228,24 @@ def test_a_column_with_some_text_stays_text_and_it_is_said(folder: Path) -> None
     assert records["target/empty"].null_count() == 8 and records["target/empty"].dtype == pl.Float64
 
 
+def test_numbers_with_their_unit_and_with_other_things(folder: Path) -> None:
+    columns = {
+        "mPAP": [f"{n + 0.5} mmHg" for n in range(7)] + ["NA"],
+        "mixed": [f"{n} {'mmHg' if n else 'kPa'}" for n in range(8)],
+        "grade": [f"{n % 3}b" for n in range(8)],
+        "died": ["True", "FALSE", "true", "", "false", "True", "False", "True"],
+        "cause": ["left heart"] * 4 + ["lung"] * 4,
+    }
+    store = prepared(folder, rows(**columns))
+    records, notes = store.table("records.parquet"), store.manifest["notes"]
+    assert records["target/mPAP"].to_list() == [*(n + 0.5 for n in range(7)), None]
+    assert "All values of 'mPAP' end in 'mmHg': the numbers before it are taken." in notes
+    assert records["target/died"].to_list() == [1, 0, 1, None, 0, 1, 0, 1]
+    for name in ("mixed", "grade", "cause"):
+        assert records[f"target/{name}"].to_list() == columns[name]
+        assert any(f"8 of 8 values of '{name}' are no numbers" in note for note in notes) == (name != "cause")
+
+
 def test_names_of_columns_in_other_spellings(folder: Path) -> None:
     table = [
         {"FileName": row["path"], "subject_id": row["patient"], "Gender": row["sex"], "time": n, "mPAP": row["mPAP"]}

@@ -24,6 +24,7 @@ _SEX_CODES: dict[str, dict[str, str]] = {
 _PER_YEAR = {"years": 1.0, "months": 12.0, "days": 365.25}
 _SUFFIX_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _ELDEST = 120
+_WITH_UNIT = r"^([+-]?\d+(?:\.\d+)?)\s+([^\d\s][^\d]*)$"
 _SPLIT_NAMES = {
     **{name: name for name in SPLITS},
     "training": "train",
@@ -98,18 +99,24 @@ def read_age(values: pl.Series, unit: AgeUnit, listing: Listing) -> pl.Series:
 def read_target(values: pl.Series, listing: Listing) -> pl.Series:
     """Numbers (float64) if every value is one, else the text as it is; values that are not finite are null.
 
-    True and False are 1 and 0, a label.
+    True and False are 1 and 0, a label. A unit that follows every number after a blank (``24 mmHg``) is taken off, and
+    said.
     """
     if values.drop_nulls().str.to_lowercase().is_in(["true", "false"]).all():
         values = values.str.to_lowercase().replace({"true": "1", "false": "0"})
-    numbers, name = values.cast(pl.Float64, strict=False), values.name.removeprefix("target/")
+    name = values.name.removeprefix("target/")
+    units = values.drop_nulls().str.extract(_WITH_UNIT, 2)
+    if len(units) and not units.null_count() and units.n_unique() == 1:
+        values = values.str.extract(_WITH_UNIT, 1)
+        listing.note(f"All values of '{name}' end in '{units[0]}': the numbers before it are taken.")
+    numbers = values.cast(pl.Float64, strict=False)
     filled, parsed = values.drop_nulls().len(), numbers.drop_nulls().len()
     if not filled:
         listing.note(f"The column '{name}' holds no value.")
     if parsed == filled:
         listing.count(f"{name}: not finite, taken as missing", (~numbers.is_finite()).sum())
         return pl.select(pl.when(numbers.is_finite()).then(numbers).otherwise(None)).to_series().alias(values.name)
-    if parsed > 0:
+    if parsed > 0 or values.drop_nulls().str.contains(r"^[<>=~]*\s*[+-]?\d+([.,]\d+)?\D*$").all():
         example = values.filter(numbers.is_null() & values.is_not_null())[0]
         listing.note(
             f"{filled - parsed:,} of {filled:,} values of '{name}' are no numbers ('{example[:20]}'), so the column is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cardiozoo.data.ecg_record import EcgRecord, check_units
@@ -100,7 +101,7 @@ def _read_xml(path: Path, kind: str) -> EcgRecord:
     from cardiozoo.data.readers.ecg_xml import parse_xml
     from cardiozoo.data.readers.muse_xml import muse_record
 
-    root = parse_xml(path)
+    root, notes = parse_xml(path)
     found = _ROOTS.get(root.tag)
     if found is None or kind not in ("xml", found):
         raise RecordError(
@@ -109,7 +110,8 @@ def _read_xml(path: Path, kind: str) -> EcgRecord:
             "Convert it to WFDB or CSV, or leave it out.",
             reason="XML of another kind",
         )
-    return muse_record(root, path) if found == "muse_xml" else cardiosoft_record(root, path)
+    record = muse_record(root, path) if found == "muse_xml" else cardiosoft_record(root, path)
+    return replace(record, notes=(*record.notes, *notes)) if notes else record
 
 
 def _recognise(path: Path) -> str:

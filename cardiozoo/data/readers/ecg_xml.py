@@ -2,11 +2,13 @@
 
 A document type declaration is passed over, its external subset is never fetched, and any entity declaration is refused.
 Exports whose declared encoding is not the one they are written in are read as UTF-8, else as Latin-1: names of patients
-may suffer, tags and samples are ASCII.
+may suffer, tags and samples are ASCII. Where a comment or a diagnosis holds an ampersand or a control character, which
+XML does not allow, the character is mended, and that is noted.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -18,14 +20,17 @@ __all__ = ["child_text", "parse_xml"]
 
 _LARGEST = 256 << 20  # bytes; ten seconds of twelve leads have about 0.5 million
 _DEEPEST = 200
+_MENDED = "XML mended: characters that it does not allow"
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_AMPERSAND = re.compile(rb"&(?!#\d{1,7};|#x[0-9a-fA-F]{1,6};|[A-Za-z]\w{0,30};)")
 
 
 class _Forbidden(Exception):
     """The document declares an entity, or nests without end."""
 
 
-def parse_xml(path: Path) -> Element:
-    """The root element; tags without their namespace prefixes.
+def parse_xml(path: Path) -> tuple[Element, tuple[str, ...]]:
+    """The root element, tags without their namespace prefixes; and notes of what had to be mended.
 
     Raises:
         RecordError: The file is absent, too large, not well-formed, or declares entities.
@@ -34,12 +39,28 @@ def parse_xml(path: Path) -> Element:
     problem = ""
     for encoding in (None, *(["UTF-16"] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else []), "UTF-8", "ISO-8859-1"):
         try:
-            return _parse(content, encoding)
+            return _parse(content, encoding), ()
         except _Forbidden as error:
             _refuse(f"{path} {error}.", "XML with entities or without end")
         except (expat.ExpatError, LookupError, ValueError) as error:
             problem = problem or str(error)
+    try:
+        return _parse(_mended(content), "UTF-8"), (_MENDED,)
+    except _Forbidden as error:
+        _refuse(f"{path} {error}.", "XML with entities or without end")
+    except (expat.ExpatError, ValueError):
+        pass
     _refuse(f"{path} is not well-formed XML: {problem}.", "XML not well-formed")
+
+
+def _mended(content: bytes) -> bytes:
+    """The document in UTF-8, without control characters and with ampersands as XML wants them."""
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    try:
+        text = content.decode("utf-16" if wide else "utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return _AMPERSAND.sub(b"&amp;", _CONTROL.sub(b"", text.encode()))
 
 
 def child_text(element: Element, *names: str) -> str:

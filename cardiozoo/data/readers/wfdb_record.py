@@ -76,10 +76,13 @@ def _refuse(came: str, reason: str, next_step: str = "Fetch the record again, or
 
 
 def signal_path(header_path: Path, name: str) -> Path:
-    """Where a signal file lies: beside its header, whatever the header says of folders."""
+    """Where a signal file lies: beside its header, or beside what the header is a link to; in no other folder."""
     if "/" in name or "\\" in name or name in ("", ".", "..", "~"):
         _refuse(f"{header_path} names {name!r} as a signal file.", "header unreadable")
-    return header_path.with_name(name)
+    beside = header_path.with_name(name)
+    if header_path.is_symlink() and not beside.exists():
+        return header_path.resolve().with_name(name)
+    return beside
 
 
 def _read_sixteen_bits(header_path: Path, header: Header, notes: list[str]) -> np.ndarray:
