@@ -40,6 +40,9 @@ def test_the_rhythm_is_found_wherever_it_stands_and_whatever_it_is_called(tmp_pa
     for label in ("RHYTHM", "", "12 LEAD"):
         record = read_ecg(write_dicom(tmp_path / "a.dcm", median, long, {**RHYTHM, "label": label}))
         assert np.array_equal(record.digital, HEART) and "multiplex groups: one of 3 taken" in record.notes
+    with pytest.raises(RecordError, match="median beats") as caught:
+        read_ecg(write_dicom(tmp_path / "c.dcm", median))
+    assert caught.value.reason == "no rhythm waveform"
     derived = {**RHYTHM, "originality": "DERIVED"}
     assert np.array_equal(read_ecg(write_dicom(tmp_path / "b.dcm", derived)).digital, HEART)
 

@@ -55,6 +55,8 @@ def _to_record(dataset: Any, path: Path, units: str | None) -> EcgRecord:
     if not groups:
         _refuse(path, "holds no waveform", "no rhythm waveform")
     place = _choose(groups)
+    if _is_median(groups[place]):
+        _refuse(path, "holds median beats and no rhythm", "no rhythm waveform")
     notes = [f"multiplex groups: one of {len(groups)} taken"] if len(groups) > 1 else []
     raw, padding = _samples(dataset, place, path)
     channels = list(groups[place].ChannelDefinitionSequence)
@@ -89,13 +91,17 @@ def _choose(groups: list[Any]) -> int:
 
     def rank(place: int) -> tuple[bool, bool, int, float]:
         group = groups[place]
-        label = str(group.get("MultiplexGroupLabel") or "").upper()
         original = str(group.get("WaveformOriginality") or "ORIGINAL").upper() == "ORIGINAL"
         leads = {lead_and_sign(_name(channel)) for channel in group.get("ChannelDefinitionSequence") or ()} - {None}
         seconds = float(group.get("NumberOfWaveformSamples") or 0) / float(group.get("SamplingFrequency") or 1)
-        return not any(word in label for word in _MEDIAN_WORDS), original, len(leads), seconds
+        return not _is_median(group), original, len(leads), seconds
 
     return max(range(len(groups)), key=rank)
+
+
+def _is_median(group: Any) -> bool:
+    label = str(group.get("MultiplexGroupLabel") or "").upper()
+    return any(word in label for word in _MEDIAN_WORDS)
 
 
 def _samples(dataset: Any, place: int, path: Path) -> tuple[np.ndarray, int | None]:
