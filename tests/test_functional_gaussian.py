@@ -110,6 +110,11 @@ def test_mixture_refuses_what_is_no_mixture():
         mixture_of_experts(mu, logvar, torch.tensor([2.0, -1.0, 1.0])[:, None].expand(3, 5))
     with pytest.raises(ValueError, match="no weight"):
         mixture_of_experts(mu, logvar, torch.ones(3, 5), torch.zeros(3, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="infinite"):
+        mixture_of_experts(mu, logvar, torch.full((3, 5), math.inf))
+    for function in (product_of_experts, lambda *values: alignment_loss(values[0], values[1][0], 0.1, values[2])):
+        with pytest.raises(ValueError, match=r"mask \(3, 5\) float32; expected .* mask bool \(E, B\)"):
+            function(mu, logvar, torch.ones(3, 5))
     # a negative weight of an absent expert is nobody's business
     absent = torch.tensor([True, False, True])[:, None].expand(3, 5)
     weights = torch.tensor([2.0, -1.0, 1.0])[:, None].expand(3, 5)

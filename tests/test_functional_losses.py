@@ -49,6 +49,17 @@ def test_focal_loss_is_finite_at_extreme_logits(gamma, dtype):
     assert loss.dtype == dtype and loss.isfinite().all() and logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_focal_loss_keeps_its_digits_where_the_label_is_nearly_certain(gamma, dtype, tolerance):
+    # there -log p_t = 1 - p_t = exp(-|logit|), up to its square
+    logits = torch.tensor([16.0, 25.0, -16.0, -25.0], dtype=dtype)
+    loss = binary_focal_loss(logits, (logits > 0).to(dtype), alpha=None, gamma=gamma, reduction="none")
+    wrong = torch.tensor([16.0, 25.0, 16.0, 25.0], dtype=torch.float64).neg().exp()
+    expected = (wrong / (1 + wrong)) ** gamma * torch.log1p(wrong)
+    torch.testing.assert_close(loss.double(), expected, rtol=tolerance, atol=0)
+
+
 def test_focal_loss_derivative_and_errors():
     logits, targets = draw(8, scale=2).requires_grad_(), (draw(8, seed=1) > 0).double()
     assert gradcheck(lambda x: binary_focal_loss(x, targets), logits)
@@ -56,6 +67,10 @@ def test_focal_loss_derivative_and_errors():
         binary_focal_loss(torch.zeros(3), torch.zeros(2))
     with pytest.raises(ValueError, match="average"):
         binary_focal_loss(torch.zeros(3), torch.zeros(3), reduction="average")
+    with pytest.raises(ValueError, match="alpha"):
+        binary_focal_loss(torch.zeros(3), torch.zeros(3), alpha=1.5)
+    with pytest.raises(ValueError, match="gamma"):
+        binary_focal_loss(torch.zeros(3), torch.zeros(3), gamma=-1)
 
 
 def test_rmse():

@@ -12,12 +12,14 @@ from torch import Tensor
 Reduction = Literal["mean", "sum", "none"]
 
 
+def widen(value: Any) -> Any:
+    """A half-precision tensor in float32; anything else, double precision included, as it is."""
+    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if half else value
+
+
 def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     """Run ``function`` without autocast, with every half-precision tensor argument widened to float32."""
-
-    def widen(value: Any) -> Any:
-        half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
-        return value.float() if half else value
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -30,8 +32,14 @@ def full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def require(condition: bool, function: str, expected: str, **tensors: Tensor | None) -> None:
     if not condition:
-        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items() if t is not None)
-        raise ValueError(f"{function} got {shapes}; expected {expected}")
+        given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        came = ", ".join(f"{n} {tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for n, t in given.items())
+        raise ValueError(f"{function} got {came}; expected {expected}")
+
+
+def is_mask(mask: Tensor | None, shape: torch.Size) -> bool:
+    """Whether a mask is left out, or bool and of this shape."""
+    return mask is None or (mask.dtype == torch.bool and mask.shape == shape)
 
 
 def reduce(values: Tensor, reduction: Reduction) -> Tensor:

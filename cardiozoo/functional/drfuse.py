@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cardiozoo.functional.checks import full_precision, require
+from cardiozoo.functional.checks import full_precision, is_mask, require
 
 LN2 = math.log(2.0)
 
@@ -49,8 +49,8 @@ def orthogonality_loss(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tens
     Norms are clamped at 1e-8, so a zero vector counts as orthogonal, with zero gradient. Without any present row the
     result is 0, connected to the graph.
     """
-    shapes_fit = a.dim() == 2 and a.shape == b.shape and (mask is None or mask.shape == a.shape[:1])
-    require(shapes_fit, "orthogonality_loss", "a, b (B, D), mask (B,)", a=a, b=b, mask=mask)
+    shapes_fit = a.dim() == 2 and a.shape == b.shape and is_mask(mask, a.shape[:1])
+    require(shapes_fit, "orthogonality_loss", "a, b (B, D), mask bool (B,)", a=a, b=b, mask=mask)
     if mask is None:
         return absolute_cosine(a, b).sum() / max(len(a), 1)
     a, b = torch.where(mask[:, None], a, 0), torch.where(mask[:, None], b, 0)

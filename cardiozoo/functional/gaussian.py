@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cardiozoo.functional.checks import full_precision, require
+from cardiozoo.functional.checks import full_precision, is_mask, require
 
 SubsetPrior = Literal["full", "none", "all"]
 
@@ -78,7 +78,7 @@ def mixture_of_experts(
         Mean and log-variance (B, D).
 
     Raises:
-        ValueError: Wrong shapes, a negative weight, or a row whose present experts have no weight.
+        ValueError: Wrong shapes, a negative weight, an infinite one, or a row whose present experts have no weight.
     """
     _require_experts("mixture_of_experts", mu, logvar, mask)
     require(weights.shape == mu.shape[:2], "mixture_of_experts", "weights (E, B)", mu=mu, weights=weights)
@@ -87,10 +87,10 @@ def mixture_of_experts(
         mu, logvar = (torch.where(mask[..., None], values, 0) for values in (mu, logvar))
         weights = torch.where(mask, weights, 0)
     total = weights.sum(0)
-    if len(mu) == 0 or not bool(((total > 0) & (weights >= 0).all(0)).all()):
+    if len(mu) == 0 or not bool(((total > 0) & total.isfinite() & (weights >= 0).all(0)).all()):
         raise ValueError(
-            "mixture_of_experts got a negative weight, or a row whose present experts have no weight; "
-            "expected weights >= 0 with a positive sum in every row"
+            "mixture_of_experts got a negative weight, an infinite one, or a row whose present experts have no weight; "
+            "expected weights >= 0 with a positive, finite sum in every row"
         )
     weights = (weights / total)[..., None]
     mean = (weights * mu).sum(0)
@@ -182,9 +182,9 @@ def alignment_distance(mu_experts: Tensor, mu_joint: Tensor, mask: Tensor | None
     The sum runs over D. A row without any expert gets 0.
     """
     shapes_fit = mu_experts.dim() == 3 and mu_joint.shape == mu_experts.shape[1:]
-    shapes_fit = shapes_fit and (mask is None or mask.shape == mu_experts.shape[:2])
+    shapes_fit = shapes_fit and is_mask(mask, mu_experts.shape[:2])
     require(
-        shapes_fit, "alignment_distance", "mu_experts (E, B, D), mu_joint (B, D), mask (E, B)",
+        shapes_fit, "alignment_distance", "mu_experts (E, B, D), mu_joint (B, D), mask bool (E, B)",
         mu_experts=mu_experts, mu_joint=mu_joint, mask=mask,
     )  # fmt: skip
     if mask is None:
@@ -246,5 +246,5 @@ def soft_clamp(x: Tensor, limit: float, knee: float = 0.8) -> Tensor:
 
 
 def _require_experts(function: str, mu: Tensor, logvar: Tensor, mask: Tensor | None) -> None:
-    shapes_fit = mu.dim() == 3 and mu.shape == logvar.shape and (mask is None or mask.shape == mu.shape[:2])
-    require(shapes_fit, function, "mu, logvar (E, B, D), mask (E, B)", mu=mu, logvar=logvar, mask=mask)
+    shapes_fit = mu.dim() == 3 and mu.shape == logvar.shape and is_mask(mask, mu.shape[:2])
+    require(shapes_fit, function, "mu, logvar (E, B, D), mask bool (E, B)", mu=mu, logvar=logvar, mask=mask)

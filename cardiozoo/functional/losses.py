@@ -21,13 +21,21 @@ def binary_focal_loss(
 
     Lin et al., Focal Loss for Dense Object Detection (2017), Eq. 5. ``targets`` are 0 or 1, shaped as ``logits``;
     ``alpha=None`` leaves out the class weight.
+
+    Raises:
+        ValueError: Unequal shapes, ``alpha`` outside [0, 1], ``gamma`` below 0, or an unknown ``reduction``.
     """
     require(logits.shape == targets.shape, "binary_focal_loss", "equal shapes", logits=logits, targets=targets)
+    if not ((alpha is None or 0 <= alpha <= 1) and gamma >= 0):
+        raise ValueError(f"binary_focal_loss got alpha {alpha} and gamma {gamma}; expected alpha in [0, 1], gamma >= 0")
     targets = targets.to(logits.dtype)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    # log(1 - p_t) is the cross-entropy of the opposite label: no difference of nearly equal numbers, no 0^gamma whose
+    log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
+    # Unlike torch's cross-entropy of logits, which rounds to 0 beyond 16 in float32, this keeps its digits on the side
+    # of the right label.
+    cross_entropy = -(targets * log_p + (1 - targets) * log_q)
+    # log(1 - p_t) is the log-probability of the opposite label: no difference of nearly equal numbers, no 0^gamma whose
     # derivative is infinite for gamma < 1.
-    log_wrong = -F.binary_cross_entropy_with_logits(logits, 1 - targets, reduction="none")
+    log_wrong = (1 - targets) * log_p + targets * log_q
     loss = torch.exp(gamma * log_wrong) * cross_entropy
     if alpha is not None:
         loss = (alpha * targets + (1 - alpha) * (1 - targets)) * loss

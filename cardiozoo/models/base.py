@@ -16,6 +16,7 @@ from torch import Tensor
 from cardiozoo.data.batch import Batch, Record
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.errors import OptionError
+from cardiozoo.functional.checks import widen
 from cardiozoo.models.data_facts import data_facts
 from cardiozoo.nn.losses import Loss, LossTerm, combine, losses_for, prediction_term
 from cardiozoo.nn.metrics import EpochMeters
@@ -147,8 +148,7 @@ class ZooModel(LightningModule):
         """``losses``, outside autocast and from outputs in full precision."""
         device = next(value.device.type for value in outputs.values() if isinstance(value, Tensor))
         with torch.autocast(device, enabled=False):
-            full = {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in outputs.items()}
-            return self.losses(batch, full)
+            return self.losses(batch, {name: widen(value) for name, value in outputs.items()})
 
     def training_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         terms = self.loss_terms(batch, self(batch))

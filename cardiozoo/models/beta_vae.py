@@ -16,6 +16,7 @@ from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.errors import OptionError
 from cardiozoo.functional import kl_standard_normal, linear_annealing, soft_clamp
+from cardiozoo.functional.checks import widen
 from cardiozoo.models.base import Optimizer, Schedule
 from cardiozoo.models.checkpoints import load_exactly, read_state
 from cardiozoo.models.ecg_vae_weights import released_beta_vae
@@ -108,7 +109,7 @@ class BetaVae(GenerativeModel):
         # BatchNorm must not count records without any lead, so they are not encoded at all.
         both = encode_present(self.encoder, signals, present.any(1), 2 * self.latent_size)
         with torch.autocast(signals.device.type, enabled=False):
-            mu, logvar = both.float().chunk(2, 1)
+            mu, logvar = widen(both).chunk(2, 1)
             return Posterior(mu, soft_clamp(logvar, self.logvar_limit), present, {})
 
     def draw(self, z: Tensor, leads: list[int] | None = None) -> Tensor:

@@ -20,7 +20,9 @@ from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.errors import OptionError
 from cardiozoo.functional import kl_standard_normal, linear_annealing, reparameterize
+from cardiozoo.functional.checks import widen
 from cardiozoo.models.base import ZooModel, presence
+from cardiozoo.models.ecg import lead_indices
 from cardiozoo.nn.losses import LossTerm
 
 Annealing = Literal["step", "epoch", "none"]
@@ -78,7 +80,8 @@ class GenerativeModel(ZooModel):
         **options: Any,
     ) -> None:
         super().__init__(0, [], task_kind, **options)
-        self.leads = chosen_leads(ecg_leads)
+        self.rows = lead_indices(ecg_leads)
+        self.leads = [LEADS[row] for row in self.rows]
         weights = [1.0] * len(self.leads) if lead_weights is None else [float(weight) for weight in lead_weights]
         if ecg_samples < 1 or latent_size < 1:
             raise OptionError(f"ecg_samples {ecg_samples} and latent_size {latent_size}.", "Numbers of at least 1.")
@@ -92,7 +95,6 @@ class GenerativeModel(ZooModel):
         self.ecg_samples, self.latent_size = ecg_samples, latent_size
         self.reconstruction_weight = reconstruction_weight
         self.beta, self.annealing, self.annealing_epochs = beta, annealing, annealing_epochs
-        self.rows = [LEADS.index(lead) for lead in self.leads]
         self.register_buffer("lead_weights", torch.tensor(weights), persistent=False)
 
     # --- What a model defines ----------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ class GenerativeModel(ZooModel):
 
     def decode(self, z: Tensor, leads: Sequence[str] | None = None) -> Tensor:
         """Signals (B, len(leads), T) of latent vectors (B, D), of all the model's leads if None are named."""
-        return self.draw(z, None if leads is None else self.numbers(leads)).float()
+        return widen(self.draw(z, None if leads is None else self.numbers(leads)))
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """Signals (B, 12, T) of the posterior means, in the order of ``LEADS``.
@@ -276,22 +278,6 @@ class GenerativeModel(ZooModel):
 
 
 def squared_errors(reconstruction: Tensor, signals: Tensor) -> Tensor:
-    """Squared error of each lead, summed over its samples in float32: two (B, K, T) -> (B, K)."""
+    """Squared error of each lead, summed over its samples in float32 at least: two (B, K, T) -> (B, K)."""
     with torch.autocast(signals.device.type, enabled=False):
-        return (reconstruction.to(signals.dtype) - signals).square().sum(-1)
-
-
-def chosen_leads(leads: Sequence[str] | None) -> list[str]:
-    """Names of the model's leads; all twelve, in the order of ``LEADS``, if None.
-
-    Raises:
-        OptionError: No lead, one that is none of the twelve, or one named twice.
-    """
-    names = list(LEADS if leads is None else leads)
-    if not names or len(set(names)) < len(names) or any(name not in LEADS for name in names):
-        raise OptionError(
-            f"ecg_leads {names}.",
-            f"At least one of {', '.join(LEADS)}, none of them twice.",
-            "--data.leads chooses them.",
-        )
-    return names
+        return (widen(reconstruction) - widen(signals)).square().sum(-1)

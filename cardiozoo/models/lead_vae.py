@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cardiozoo.errors import OptionError
 from cardiozoo.functional import soft_clamp
+from cardiozoo.functional.checks import widen
 from cardiozoo.models.checkpoints import load_exactly, read_state
 from cardiozoo.models.ecg_vae_weights import released_mvae
 from cardiozoo.models.generative import GenerativeModel, Posterior
@@ -52,12 +53,12 @@ class LeadVae(GenerativeModel):
             load_exactly(self, state, released_weights, idle)
 
     def experts(self, signals: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log-variances of the leads (K, B, D) in float32; 0, that is N(0, I), where a lead is absent."""
+        """Means and log-variances of the leads (K, B, D) in float32 at least; N(0, I) where a lead is absent."""
         mu, logvar = self.encoders(signals)
         with torch.autocast(signals.device.type, enabled=False):
-            logvar = soft_clamp(logvar.float(), self.logvar_limit)
+            logvar = soft_clamp(logvar, self.logvar_limit)
             there = present.T[..., None]
-            return torch.where(there, mu.float(), 0), torch.where(there, logvar, 0)
+            return torch.where(there, widen(mu), 0), torch.where(there, logvar, 0)
 
     def draw(self, z: Tensor, leads: list[int] | None = None) -> Tensor:
         signals = self.decoders(z)

@@ -125,8 +125,8 @@ class LsEmvae(GenerativeModel):
     def infer(self, signals: Tensor, present: Tensor) -> Posterior:
         mu, logvar = self.encoders(signals)
         with torch.autocast(signals.device.type, enabled=False):
-            logvar = soft_clamp(logvar.float(), self.logvar_limit)
-            fused = self.fusion(mu.float(), logvar, present.T)
+            logvar = soft_clamp(logvar, self.logvar_limit)
+            fused = self.fusion(mu, logvar, present.T)
         parts = {
             "kl_mu": fused.kl_mu, "kl_logvar": fused.kl_logvar,
             "experts": fused.experts, "experts_present": fused.present, "centre": fused.centre,

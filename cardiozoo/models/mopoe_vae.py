@@ -17,6 +17,7 @@ from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.errors import OptionError
 from cardiozoo.functional import kl_standard_normal, reparameterize
+from cardiozoo.functional.checks import widen
 from cardiozoo.models.base import Optimizer, Schedule
 from cardiozoo.models.generative import Annealing, Posterior, squared_errors
 from cardiozoo.models.lead_vae import LeadVae
@@ -136,7 +137,7 @@ class MopoeVae(LeadVae):
         outputs |= {"reconstruction": drawn, "errors": squared_errors(drawn, signals), "divergence": divergence}
         if self.likelihood == "laplace":
             with torch.autocast(signals.device.type, enabled=False):
-                outputs["absolute_errors"] = (drawn.float() - signals).abs().sum(-1)
+                outputs["absolute_errors"] = (widen(drawn) - widen(signals)).abs().sum(-1)
         return outputs
 
     def losses(self, batch: Batch, outputs: dict[str, Tensor]) -> dict[str, LossTerm]:

@@ -168,7 +168,7 @@ class Encoder(nn.Module):
         x = F.relu(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)
-        return mean_over_time(F.relu(self.norm(x)))
+        return mean_over_time(F.relu(self.norm(x))).to(self.norm.weight.dtype)
 
 
 class Block(nn.Module):

@@ -211,7 +211,7 @@ class Encoder(nn.Module):
         for block in self.blocks():
             x = self.dropout(block(x))
         mean = mean_over_time(x)
-        return torch.cat([x.amax(-1).to(mean.dtype), mean], 1)
+        return torch.cat([x.amax(-1).to(mean.dtype), mean], 1).to(self.stem[0].norm.weight.dtype)
 
 
 class Block(nn.Module):

@@ -67,7 +67,7 @@ class StridedDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Latent vectors (N, latent) -> signals, lead behind lead (N, leads x samples)."""
-        x = self.fc(z).view(len(z), self.channels, self.frames)
+        x = self.fc(z.to(self.fc.weight.dtype)).view(len(z), self.channels, self.frames)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = leaky_relu(norm(conv(x)))
         x = self.last(x)

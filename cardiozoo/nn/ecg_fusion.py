@@ -1,6 +1,6 @@
 """From one Gaussian a lead to one Gaussian a record, over whichever leads a record has.
 
-All of it in float32 without autocast. A record without any lead gets the prior N(0, I), and no gradient.
+All of it in float32 at least, without autocast. A record without any lead gets the prior N(0, I), and no gradient.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cardiozoo.errors import OptionError
 from cardiozoo.functional import mixture_of_experts, product_of_experts
+from cardiozoo.functional.checks import widen
 
 Gate = Literal["learned", "uniform"]
 
@@ -96,7 +97,7 @@ class ExpertFusion(nn.Module):
         """Shares of the experts that are present (E, B), summing to 1."""
         if self.score is None:
             return mask / mask.sum(0)
-        scores = torch.cat([mu, logvar], -1) @ self.score + self.bias[:, None]
+        scores = torch.cat([mu, logvar], -1) @ self.score.to(mu.dtype) + self.bias[:, None]
         return scores.masked_fill(~mask, -math.inf).softmax(0)
 
 
@@ -156,7 +157,7 @@ def stand_in_for_empty_rows(mu: Tensor, logvar: Tensor, mask: Tensor) -> tuple[T
         Means and log-variances (E, B, D), the mask (E, B) with at least one expert a row, and which rows had one (B,).
     """
     some = mask.any(0)
-    mu, logvar = (torch.where(mask[..., None], values.float(), 0) for values in (mu, logvar))
+    mu, logvar = (torch.where(mask[..., None], widen(values), 0) for values in (mu, logvar))
     return mu, logvar, torch.cat([mask[:1] | ~some, mask[1:]]), some
 
 

@@ -56,7 +56,7 @@ class SharedLeadDecoder(nn.Module):
         chosen = list(range(self.leads)) if leads is None else leads
         # Up to the first ReLU everything is linear, so z and the vectors of the leads go through it apart and are added
         # behind it: B + K passes instead of B times K.
-        hidden = self.convtrans1(self.fc(z).view(len(z), -1, self.frames))
+        hidden = self.convtrans1(self.fc(z.to(self.fc.weight.dtype)).view(len(z), -1, self.frames))
         if self.conditioning != "lead":
             signal = self._finish(hidden.relu_())[..., : self.samples]
             return signal[:, chosen] if self.conditioning == "multichannel" else signal.expand(-1, len(chosen), -1)
@@ -93,7 +93,7 @@ class LeadDecoders(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Latent vectors (B, latent), or (leads, B, latent) of one for each lead -> signals (B, leads, samples)."""
         rows = z.shape[-2]
-        hidden = self.fc(z.expand(self.leads, rows, -1))  # (leads, B, channels x frames)
+        hidden = self.fc(z.to(self.fc.weight.dtype).expand(self.leads, rows, -1))  # (leads, B, channels x frames)
         if z.device.type != "cpu":
             hidden = hidden.transpose(0, 1).reshape(rows, -1, self.frames)
             for conv in self.convs[:-1]:

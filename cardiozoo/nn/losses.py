@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cardiozoo.data.tasks import TaskKind
 from cardiozoo.functional import binary_focal_loss, logcosh_loss
+from cardiozoo.functional.checks import widen
 from cardiozoo.nn.distributed import sum_over_processes, world_size
 
 ClassLoss = Literal["cross_entropy", "focal"]
@@ -92,7 +93,7 @@ def prediction_term(
     """
     if loss not in losses_for(kind):
         raise ValueError(f"loss is {loss!r}; expected one of {', '.join(losses_for(kind))} for a {kind} task")
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = widen(logits)
     if present is not None:
         logits = torch.where(present[:, None], logits, 0)
     if kind == "multiclass":
@@ -139,7 +140,7 @@ def combine(terms: dict[str, LossTerm]) -> tuple[Tensor, dict[str, Tensor]]:
     """
     counts = sum_over_processes(torch.stack([term.mask.sum() for term in terms.values()]))
     some = dict(zip(terms, counts > 0, strict=True))
-    scale = world_size() / counts.clamp_min(1)
+    scale = world_size() / counts.clamp_min(1).to(next(iter(terms.values())).values.dtype)
     means = {name: term.total() * scale[i] for i, (name, term) in enumerate(terms.items())}
     bent = [name for name, term in terms.items() if term.bends]
     if bent:

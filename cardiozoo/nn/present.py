@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cardiozoo.functional.checks import widen
 from cardiozoo.nn.distributed import sum_over_processes, world_size
 
 
@@ -27,7 +28,7 @@ def touch(parameters: Iterable[nn.Parameter]) -> Tensor:
     Sums empty slices, so a parameter that is infinite or NaN cannot reach the result.
     """
     slices = [p.reshape(-1)[:0] for p in parameters if p.requires_grad]
-    return torch.cat([part.float() for part in slices]).sum() if slices else torch.zeros(())
+    return torch.cat([widen(part) for part in slices]).sum() if slices else torch.zeros(())
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def encode_present(
         together = False
     zero = touch(encoder.parameters())
     if len(rows) == 0 and not together:
-        return torch.zeros(len(present), width, device=inputs.device) + zero.to(inputs.device)
+        return torch.zeros(len(present), width, dtype=zero.dtype, device=inputs.device) + zero.to(inputs.device)
     selected = inputs if len(rows) == len(present) else inputs[rows]
     if batch_norm_trains and count >= 2:
         features = encoder(selected)
