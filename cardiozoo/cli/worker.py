@@ -21,6 +21,8 @@ from cardiozoo.cli import FAILED, INTERRUPTED, main
 
 def serve(orders: IO[str], answers: IO[str]) -> None:
     """Runs commands until there are no more orders, or somebody interrupts."""
+    # Started below a command in the background, it would ignore interrupts, those of `end_with_parent` included.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in orders:
         order = json.loads(line)
         status = _logged(order["argv"], order["log"])
