@@ -57,7 +57,7 @@ class Store:
                 have another size than the manifest says.
         """
         path = Path(path)
-        text = _manifest_bytes(path)
+        text = _manifest_bytes(path, name)
         manifest = _parse_manifest(path, text)
         if name is not None and manifest["name"] != name:
             raise StoreError(
@@ -144,8 +144,8 @@ def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
     return digest.hexdigest()
 
 
-def _manifest_bytes(path: Path) -> bytes:
-    prepare = "Prepare one: cardiozoo prepare mimic_cxr_ehr --help"
+def _manifest_bytes(path: Path, name: str | None) -> bytes:
+    prepare = f"Prepare one: cardiozoo prepare {name} --help" if name else "Prepare one: cardiozoo prepare --help"
     partial = path.parent / f"{path.name}.partial"
     if not path.exists():
         if partial.exists():

@@ -566,3 +566,13 @@ def test_without_a_test_split_there_is_no_loader_and_predict_says_so(tmp_path: P
     data = MimicIvEcg(str(write_store(tmp_path / "t", "mimic_iv_ecg", nobody, 100.0, 100)), powerline=None)
     with pytest.raises(StoreError, match="train split"):
         data.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(EcgCohort, "ecg_cohort"), (MimicIvEcg, "mimic_iv_ecg"), (PtbXl, "ptb_xl")]
+)
+def test_where_there_is_no_store_the_command_that_makes_one_is_named(tmp_path: Path, module: Any, name: str) -> None:
+    for place in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(StoreError) as caught:
+            module(str(place))
+        assert f"cardiozoo prepare {name} --help" in caught.value.next_step
