@@ -82,7 +82,8 @@ def prediction_term(
         present: Bool (B,), rows that count; their logits alone have to be finite.
         loss: ``cross_entropy`` or ``focal``; for ``regression`` one of ``mse``, ``smooth_l1``, ``rmse``, ``logcosh``.
         alpha: Weight of the positive label in the focal loss of sigmoids, 1 - alpha that of the negative one; none if
-            None. Classes of a softmax have no such weight.
+            None. Two classes of a softmax are weighted alike, the second being the positive one, so that a task has
+            the same loss in either form; more than two have no such weight.
         gamma: Exponent of the focal loss.
 
     Returns:
@@ -98,7 +99,7 @@ def prediction_term(
         logits = torch.where(present[:, None], logits, 0)
     if kind == "multiclass":
         mask = target >= 0
-        values = _softmax_losses(logits, target.clamp_min(0), loss, gamma)
+        values = _softmax_losses(logits, target.clamp_min(0), loss, alpha, gamma)
         return LossTerm(values, mask if present is None else mask & present)
     mask = ~target.isnan()
     target = torch.where(mask, target, 0).to(logits.dtype)
@@ -111,9 +112,12 @@ def prediction_term(
     return LossTerm(values, mask if present is None else mask & present[:, None], root=loss == "rmse")
 
 
-def _softmax_losses(logits: Tensor, target: Tensor, loss: Loss, gamma: float) -> Tensor:
+def _softmax_losses(logits: Tensor, target: Tensor, loss: Loss, alpha: float | None, gamma: float) -> Tensor:
     if loss == "cross_entropy":
         return F.cross_entropy(logits, target, reduction="none")
+    if logits.shape[-1] == 2:
+        difference = logits[:, 1] - logits[:, 0]
+        return binary_focal_loss(difference, target, alpha, gamma, "none")
     log_p = logits.log_softmax(-1)
     # 1 - p of the true class is the sum over the others: no difference of nearly equal numbers, and with it in log
     # space no 0^gamma, whose derivative is infinite for gamma < 1.

@@ -168,6 +168,11 @@ def test_what_decides_the_vectors_decides_the_file(encoders, tmp_path):
     fitted.save_checkpoint(tmp_path / "other.ckpt")
     fit(FineTune(str(tmp_path / "other.ckpt")), Cohort(), epochs=1)
     assert len(features_folder(tmp_path)) == 5
+    assert files(Cohort(leads=LIMB)) == 6 and files(Cohort(leads=LIMB), ecg_leads=LIMB) == 7
+    assert files(Cohort(standardise="train"), mismatch="warn") == 8
+    scales = [type("Scale", (), {"to_json": lambda self, sd=sd: {"sd": sd}})() for sd in (0.2, 0.3)]
+    # the statistics of another fold's training records
+    assert [files(Cohort(scale=scale)) for scale in scales] == [9, 10]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "shape"])

@@ -30,10 +30,18 @@ def test_softmax_focal_loss_is_the_weighted_cross_entropy():
     torch.testing.assert_close(mean_of(plain), F.cross_entropy(logits, target, ignore_index=-1))
 
 
-def test_focal_loss_of_two_softmax_classes_is_that_of_a_sigmoid_without_alpha():
+@pytest.mark.parametrize("alpha", [0.25, None])
+def test_focal_loss_of_two_softmax_classes_is_that_of_a_sigmoid(alpha):
     logits, target = numbers(6, 2), torch.tensor([0, 1, 1, 0, 1, 0])
-    soft = mean_of(prediction_term(logits, target, "multiclass", loss="focal"))
-    torch.testing.assert_close(soft, binary_focal_loss(logits[:, 1] - logits[:, 0], target.double(), alpha=None))
+    soft = mean_of(prediction_term(logits, target, "multiclass", loss="focal", alpha=alpha))
+    p = logits.softmax(-1)
+    weights = (1.0, 1.0) if alpha is None else (1 - alpha, alpha)
+    literal = [-weights[t] * (1 - p[n, t]) ** 2 * p[n, t].log() for n, t in enumerate(target.tolist())]
+    torch.testing.assert_close(soft, torch.stack(literal).mean())
+    sigmoid = mean_of(
+        prediction_term(logits.diff(dim=1), target[:, None].double(), "binary", loss="focal", alpha=alpha)
+    )
+    torch.testing.assert_close(soft, sigmoid)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
