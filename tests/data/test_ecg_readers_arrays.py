@@ -243,6 +243,15 @@ def test_csv_of_physionets_tools_and_of_spreadsheets(tmp_path: Path) -> None:
     assert refused(write_csv(tmp_path / "a.csv", with_units), rate=500, units="uV") == "units contradict each other"
 
 
+def test_a_quotation_mark_that_is_never_closed_is_refused(tmp_path: Path) -> None:
+    lines = ["I,II", *(f"{a},{b}" for a, b in MV[:2].T)]
+    lines[2] = f'"{lines[2]}'
+    assert refused(write_csv(tmp_path / "a.csv", lines), rate=500, units="mV") in (
+        "text not decodable",
+        "lines of different lengths",
+    )
+
+
 def test_a_last_axis_of_one_is_no_pile_of_records(tmp_path: Path) -> None:
     for array in (MV[..., None], MV.T[..., None]):
         np.testing.assert_array_equal(read_ecg(saved(tmp_path, array), **SAID).millivolt(), MV)

@@ -110,7 +110,8 @@ def test_checksums_can_be_let_pass(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n\n", b"path\x00;mPAP\n", b"path;mPAP;mPAP\nr0;1;2\n", b"path;mPAP\n\x81;1\n"]
+    "content",
+    [b"", b"\n\n", b"path\x00;mPAP\n", b"path;mPAP;mPAP\nr0;1;2\n", b"path;mPAP\n\x81;1\n", b'"' + b"x" * 200_000],
 )
 def test_what_is_no_table_is_refused(folder: Path, content: bytes) -> None:
     (folder / "t.csv").write_bytes(content)

@@ -33,8 +33,11 @@ def read_user_table(path: Path, nothing: tuple[str, ...]) -> tuple[pl.DataFrame,
     if path.suffix.lower() == ".gz" or not path.is_file():
         return read_text_table(path, lower=False), []
     text, notes = _text(path)
-    separator = _separator(text)
-    header = _header(path, text, separator)
+    try:
+        separator = _separator(text)
+        header = _header(path, text, separator)
+    except csv.Error as error:
+        raise _unreadable(path, f"its first line is no line of column names: {error}") from error
     try:
         table = pl.read_csv(io.BytesIO(text.encode()), separator=separator, infer_schema=False, new_columns=header)
     except pl.exceptions.PolarsError as error:

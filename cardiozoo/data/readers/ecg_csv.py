@@ -121,7 +121,10 @@ def _split(path: Path) -> list[list[str]]:
         refuse(path, "is no text", "format not recognised", _ACCEPTED, "Leave it out.")
     separator = next((mark for mark in (";", "\t", ",") if mark in lines[0]), None)
     if separator is not None and '"' in text:
-        rows = list(csv.reader(lines, delimiter=separator))
+        try:
+            rows = list(csv.reader(lines, delimiter=separator))
+        except csv.Error as error:  # a quotation mark that is never closed
+            refuse(path, f"cannot be split into cells: {error}", "text not decodable", _ACCEPTED, "Write it again.")
     else:
         rows = [line.split(separator) for line in lines]
     # a comma that is no separator is a decimal comma
