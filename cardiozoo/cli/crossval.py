@@ -99,7 +99,8 @@ def run_folds(whole: Any, workers: Workers, said: str = "") -> bool:
         say(f"{said}{kept} of {whole.folds} folds are finished and kept")
     if not jobs:
         return True
-    say(f"{said}{len(jobs)} folds in {whole.folder}, {min(workers.number, len(jobs))} at a time")
+    number = "1 fold" if len(jobs) == 1 else f"{len(jobs)} folds"
+    say(f"{said}{number} to run in {whole.folder}, {min(workers.number, len(jobs))} at a time")
     failed: list[Outcome] = []
 
     def told(outcome: Outcome) -> None:
@@ -114,7 +115,7 @@ def run_folds(whole: Any, workers: Workers, said: str = "") -> bool:
     workers.run(jobs, told)
     if failed:
         numbers = ", ".join(outcome.job.name for outcome in failed)
-        say(f"{said}fold {numbers} failed; the others are kept. The same command again goes on from here.")
+        say(f"{said}failed: fold {numbers}; the others are kept. The same command again goes on from here.")
     return not failed
 
 

@@ -143,7 +143,10 @@ class CrossValidation:
     def _open(self, asked: dict[str, Any]) -> None:
         fingerprint = _fingerprint(asked, self.folds)
         before = _read(self.folder / RECORD)
-        if before and before.get("fingerprint") != fingerprint:
+        differs = bool(before) and before.get("fingerprint") != fingerprint
+        # Where every fold failed before its first checkpoint, an option perhaps is put right now.
+        anew = differs and before.get("status") == "incomplete" and not self._begun()
+        if differs and not anew:
             raise OptionError(
                 f"{self.folder} holds a cross-validation with other options: {_difference(before, asked, self.folds)}.",
                 "The same options, to go on with it.",
@@ -159,8 +162,12 @@ class CrossValidation:
 
         named = {"command_line": quoted(self.argv), "folds": self.folds, "fingerprint": fingerprint, "options": asked}
         self.facts = {"format": "cardiozoo-crossval", "version": 1, "status": "running"} | named
-        if not before:
+        if not before or anew:
             self.write()
+
+    def _begun(self) -> bool:
+        """Whether any fold has trained weights to lose."""
+        return any(self.folder.glob("fold_*/checkpoints/*.ckpt")) or any(self.folder.glob("fold_*/predictions.parquet"))
 
     def _check_alike(self, runs: dict[int, Path]) -> None:
         stores = {

@@ -49,6 +49,7 @@ class Cell:
         if self.model in PRETRAINED:
             typed += ["--model.encoder", str(encoder)]
             typed += ["--model.representation", representation] if PRETRAINED[self.model] else []
+            typed += ["--model.freeze", "true"] if small else []  # as the table; the small recipe alone trains it on
         return typed
 
 

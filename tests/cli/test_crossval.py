@@ -18,6 +18,7 @@ from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from cardiozoo.cli import main
 from cardiozoo.cli.crossval import how_many
+from cardiozoo.cli.crossval_folder import CrossValidation
 from cardiozoo.cli.workers import Workers, visible_devices
 from cardiozoo.errors import OptionError
 
@@ -126,6 +127,23 @@ def test_a_folder_of_other_things_is_left_alone(capsys) -> None:
     Path("mine/notes.txt").write_text("mine")
     assert main(["crossval", *PAIR, "--out", "mine"]) == 2
     assert "not empty" in capsys.readouterr().err and [p.name for p in Path("mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_wrong_option_is_put_right_in_the_same_folder_as_long_as_nothing_was_trained(tmp_path: Path) -> None:
+    folder = tmp_path / "cv"
+    CrossValidation.prepare([*PAIR, "--data.bad_fold", "0"], 2, folder, ["crossval"], quiet=True).write(
+        status="incomplete"
+    )
+    again = CrossValidation.prepare(PAIR, 2, folder, ["crossval"], quiet=True)
+    record = json.loads((folder / "crossval.json").read_text())
+    assert (record["status"], record["fingerprint"]) == ("running", again.facts["fingerprint"])
+    with pytest.raises(OptionError, match="bad_fold"):  # another process may be running these
+        CrossValidation.prepare([*PAIR, "--data.bad_fold", "0"], 2, folder, ["crossval"], quiet=True)
+    again.write(status="incomplete")
+    (folder / "fold_0" / "checkpoints").mkdir(parents=True)
+    (folder / "fold_0" / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(OptionError, match="bad_fold was None, now 0"):
+        CrossValidation.prepare([*PAIR, "--data.bad_fold", "0"], 2, folder, ["crossval"], quiet=True)
 
 
 def test_devices_are_dealt_in_turn_and_threads_divided(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,7 @@ def test_how_a_cell_is_run() -> None:
     )
     alone = " ".join(Cell("beta_vae", "capillary", 12).options(None, Path("b"), "lead_concat", small=True))
     assert "--model.representation" not in alone and "--recipe finetune/ecg_cohort.synthetic" in alone
+    assert "--model.freeze true" in alone  # the small recipe trains the encoder on, the table does not
     scratch = Cell("resnet1d", "ph_detection", 12).options(Path("s"), None, "lead_concat", small=False)
     assert "--model.encoder" not in scratch and "resnet1d" in scratch and "all" in scratch
 
