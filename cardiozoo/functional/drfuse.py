@@ -87,8 +87,7 @@ def disease_attention(
     Args:
         distinct_ehr, shared, distinct_cxr: Representations (B, D).
         has_cxr: Bool (B,).
-        w_query, w_value: (D, D).
-        w_key: (C, D, D), one projection a class.
+        w_query, w_value, w_key: (D, D) twice, and (C, D, D), one projection a class.
         b_query, b_value: Biases (D,), absent in the paper.
         b_key: Biases (C, D). They shift all three scores of a class alike, so the softmax is blind to them.
 
