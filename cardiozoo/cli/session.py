@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from cardiozoo.cli.arguments import Arguments
 from cardiozoo.cli.facts import changed_options, checkpoint_facts, departures, registered_name, run_facts
-from cardiozoo.errors import CheckpointError
+from cardiozoo.errors import CheckpointError, OptionError
 from cardiozoo.training.callbacks import default_callbacks, validates
 from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
 from cardiozoo.training.logs import join, set_aside
@@ -202,13 +202,23 @@ class Session:
             self._say("cardiozoo: the data have neither a test nor a validation split, so nothing is judged")
 
     def after_test(self) -> None:
-        """Judges the predictions of the test split."""
+        """Judges the predictions of the test split.
+
+        Raises:
+            OptionError: There is no such split.
+        """
+        self._check_written("test")
         self._keep_metrics()
         if self.config.evaluate:
             self._judge()
 
     def after_validate(self) -> None:
-        """Says the metrics and where the predictions are."""
+        """Says the metrics and where the predictions are.
+
+        Raises:
+            OptionError: There is no validation split.
+        """
+        self._check_written("validation")
         assert self.trainer is not None
         self._keep_metrics()
         if self.trainer.is_global_zero:
@@ -218,6 +228,17 @@ class Session:
     def after_predict(self) -> None:
         """Says where the predictions are."""
         self._say_written()
+
+    def _check_written(self, split: str) -> None:
+        """Lightning passes over a split without a batch; whoever asked for it is told."""
+        assert self.trainer is not None
+        writers = [callback for callback in self.trainer.callbacks if isinstance(callback, PredictionWriter)]
+        if all(writer.written is None for writer in writers):
+            raise OptionError(
+                f"The data of this run have no {split} split.",
+                "Data with samples in it: folds have a validation split where --data.val_fraction sets patients aside.",
+                "Choose a split that is there: cardiozoo predict --run RUN --data.predict_split train",
+            )
 
     def _keep_metrics(self) -> None:
         """Loss terms and metrics as the model computed them, into run.json."""

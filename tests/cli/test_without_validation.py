@@ -44,6 +44,8 @@ def test_without_a_validation_split_the_last_checkpoint_counts_and_it_is_said(tm
     assert facts["checkpoint"]["judged"] == "checkpoints/last.ckpt" and facts["epochs"] == 2
     assert any("no validation split" in line for line in facts["deviations"])
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert main(["validate", "--run", "blind", *QUICK[2:4], "--run_dir", "asked"]) == 2  # and not nothing, in silence
+    assert "no validation split" in capsys.readouterr().err and record(tmp_path / "asked")["status"] == "failed"
     weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert weights["epoch"] == 1
     assert main(["test", "--run", "blind", *QUICK[:4], "--run_dir", "later"]) == 0
