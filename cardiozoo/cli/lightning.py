@@ -106,10 +106,8 @@ class ZooCLI(LightningCLI):
         check_linked(self.arguments.checkpoint, hyperparameters, {"ecg_leads": shown})
         known = hyperparameters.get("ecg_leads") or shown
         if list(known) != list(shown):
-            print(
-                f"cardiozoo: the model knows {len(known)} leads, the data show {', '.join(shown)}; the others are absent",
-                file=sys.stderr,
-            )
+            seen = f"the model knows {len(known)} leads, the data show {', '.join(shown)}"
+            print(f"cardiozoo: {seen}; the others are absent", file=sys.stderr)
         return list(known)
 
     def _monitor(self, data: LightningDataModule) -> dict[str, str]:
