@@ -16,7 +16,7 @@ from cardiozoo.analysis.randomisation import Sanity, randomisation_check
 from cardiozoo.analysis.record_time import begins, raw_rates
 from cardiozoo.analysis.records import on_device, random_records, rows_of
 from cardiozoo.analysis.wave_truth import read_truth
-from cardiozoo.analysis.waves import PUBLISHED_HALF_WIDTH, Waves, delineate, known_windows
+from cardiozoo.analysis.waves import PUBLISHED_HALF_WIDTH, Waves, delineate, known_windows, seen_part
 from cardiozoo.data.progress import progress_bar
 from cardiozoo.errors import OptionError
 
@@ -60,6 +60,8 @@ class Cases:
         rate: Samples a second.
         unit: ``sd`` or ``mV``, of the signals in the batch.
         millivolt: The same signals in mV, (N, 12, T), if the data module can give them.
+        whole: Whole records in mV, (N, 12, T), and their samples a second: where waves are looked for if the model sees
+            parts of records, or few samples a second.
         score, target: (N, C) what the model predicts and what the data say; None without a task.
     """
 
@@ -68,6 +70,7 @@ class Cases:
     rate: float
     unit: str
     millivolt: np.ndarray | None = None
+    whole: tuple[np.ndarray, float] | None = None
     score: np.ndarray | None = None
     target: np.ndarray | None = None
 
@@ -186,14 +189,16 @@ def find_waves(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
     known: dict[str, pl.DataFrame] = {}
     if settings.truth is not None:
         known = read_truth(settings.truth, ids, raw_rates(data, ids))
-        begin = begins(data, ids, samples, cases.rate)
+    begin = begins(data, ids, samples, cases.rate)
+    searched, rate = cases.whole or (signals, cases.rate)
     found = []
     with progress_bar("finding waves", len(ids)) as advance:
-        for name, signal, present in zip(ids, signals, cases.present(), strict=True):
+        for name, signal, present in zip(ids, searched, cases.present(), strict=True):
             if name in known:
                 found.append(known_windows(known[name], cases.rate, samples, begin[name], settings.half_width))
             else:
-                found.append(delineate(signal, cases.rate, present, settings.half_width))
+                waves = delineate(signal, rate, present, settings.half_width)
+                found.append(waves if cases.whole is None else seen_part(waves, rate, cases.rate, samples, begin[name]))
             advance(1)
     return found
 

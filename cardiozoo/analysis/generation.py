@@ -52,9 +52,12 @@ class Generation:
 
 
 def generate(model: Any, cases: Cases, n_bootstrap: int, seed: int, device: str = "cpu") -> Generation | None:
-    """Reconstruct the records and walk through the latent space; None if no part of the model is generative."""
+    """Reconstruct the records and walk through the latent space; None if no part of the model is generative.
+
+    An encoder that was trained on with a head has left its decoder behind, so nothing is reconstructed from it.
+    """
     part = generative_part(model)
-    if part is None:
+    if part is None or (part is not model and not getattr(model, "freeze", True)):
         return None
     part.to(device).eval()
     batch = on_device(cases.batch, device)

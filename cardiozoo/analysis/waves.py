@@ -121,6 +121,27 @@ def delineate(
     return best or Waves.none(names, signal.shape[1], "neurokit2", reason)
 
 
+def seen_part(found: Waves, rate: float, seen_rate: float, samples: int, begin: float) -> Waves:
+    """The windows of a whole record within the part of it that a model sees, perhaps at another rate.
+
+    Args:
+        found: Windows of the whole record.
+        rate: Samples a second of it.
+        seen_rate: Samples a second of the part.
+        samples: Length of the part.
+        begin: Second of the record at which the part begins.
+    """
+    names = tuple(found.masks)
+    if found.reason:
+        return Waves.none(names, samples, found.source, found.reason)
+    moved = [
+        (n, round((a / rate - begin) * seen_rate), round((b / rate - begin) * seen_rate)) for n, a, b in found.windows
+    ]
+    main = "QRS" if "QRS" in names else "R"
+    inside = sum(0 <= a and b <= samples for name, a, b in moved if name == main)
+    return Waves.of(moved, names, samples, inside, found.source)
+
+
 def known_windows(
     table: pl.DataFrame, rate: float, samples: int, begin: float = 0.0, half_width: float | None = None
 ) -> Waves:

@@ -137,6 +137,9 @@ def _cases(options: argparse.Namespace, trained: TrainedRun) -> Cases:
         plain = trained.data_with(standardise="none", clip=None)
         if plain is not None:
             cases.millivolt = _in_order(plain, batch["id"], splits)
+    whole = trained.data_with(standardise="none", clip=None, rate=None, window=None, eval_window="full")
+    if whole is not None:
+        cases.whole = _in_order(whole, batch["id"], splits), float(whole.ecg_rate)
     return cases
 
 

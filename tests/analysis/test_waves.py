@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from known_beats import record, truth_mask
 
-from cardiozoo.analysis.waves import delineate, known_windows
+from cardiozoo.analysis.waves import Waves, delineate, known_windows, seen_part
 from cardiozoo.errors import OptionError
 
 
@@ -89,3 +89,15 @@ def test_bad_input_is_refused():
         delineate(np.zeros((12, 100)), 0)
     with pytest.raises(OptionError, match="half width"):
         delineate(np.zeros((12, 100)), 500, half_width=2.0)
+
+
+def test_waves_of_a_whole_record_are_found_again_in_the_part_that_a_model_sees():
+    table = pl.DataFrame(
+        {"wave": ["P", "QRS", "QRS", "T"], "onset": [3.9, 4.08, 8.0, 4.3], "offset": [4.0, 4.18, 8.1, 4.5]}
+    )
+    whole = known_windows(table, 500.0, 5000)
+    part = seen_part(whole, 500.0, 100.0, 256, 3.72)
+    assert part.windows == known_windows(table, 100.0, 256, 3.72).windows
+    assert part.beats == 1 and part.missing == {"P": 0, "QRS": 0, "T": 0}
+    nothing = seen_part(Waves.none(("P", "QRS", "T"), 5000, "neurokit2", "0 beats"), 500.0, 100.0, 256, 3.72)
+    assert nothing.reason == "0 beats" and len(nothing.masks["P"]) == 256
