@@ -182,9 +182,19 @@ class ZooCLI(LightningCLI):
             self.session.finish("interrupted")
             raise
         except BaseException as error:
+            if _hides_interrupt(error):
+                self.session.finish("interrupted")
+                raise KeyboardInterrupt from error
             self.session.finish("failed", error)
             raise
         self.session.finish("completed")
+
+
+def _hides_interrupt(error: BaseException | None) -> bool:
+    """Whether the error came of an interrupt: torch, stopped while it writes a file, complains of the half file."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _reason(error: BaseException) -> BaseException:

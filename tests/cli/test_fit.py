@@ -35,6 +35,20 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((folder / "made" / "tiny-net" / "tiny_data").iterdir())
 
 
+def test_an_interrupt_within_a_checkpoint_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped:
+        def __reduce__(self) -> str:
+            raise KeyboardInterrupt
+
+    def save(checkpoint: dict, *rest, **options) -> None:  # torch then raises that its file is not whole
+        real({**checkpoint, "state": torch.zeros(100), "stopped": Stopped()}, *rest, **options)
+
+    real = torch.save
+    monkeypatch.setattr(torch, "save", save)
+    assert main(["fit", *PAIR, *QUICK, "--run_dir", "stopped"]) == 130
+    assert record(Path("stopped"))["status"] == "interrupted"
+
+
 def test_a_run_folder_holds_what_is_needed_to_repeat_and_to_judge_it(judged: Path) -> None:
     names = {str(path.relative_to(judged)) for path in judged.rglob("*") if path.is_file()}
     assert names >= {"config.yaml", "run.json", "data_manifest.json", "logs/metrics.csv", "predictions.parquet"}
