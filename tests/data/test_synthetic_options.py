@@ -40,8 +40,9 @@ def test_same_seed_gives_same_bytes(tmp_path):
 
 
 def test_a_smaller_cohort_is_part_of_a_larger_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(mimic_cxr_ehr, "BLOCK", 7)
-    part = synthesize(tmp_path / "part", patients=25, seed=3, image_size=128, dirt=0.02)
+    with monkeypatch.context() as patch:  # not for the cohort that other tests look at, should it be written here
+        patch.setattr(mimic_cxr_ehr, "BLOCK", 7)
+        part = synthesize(tmp_path / "part", patients=25, seed=3, image_size=128, dirt=0.02)
     for name in TABLES:
         missing = rows(part, name) - rows(small(), name)
         assert not missing, (name, list(missing)[:3])
