@@ -12,8 +12,8 @@ from synthetic_ecg import clinic, folder, hospital, truth
 
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.synthetic import ecg_cohort, mimic_iv_ecg
+from cardiozoo.data.synthetic.ecg_blocks import BLOCK
 from cardiozoo.data.synthetic.ecg_landmarks import POSITIONS
-from cardiozoo.data.synthetic.ecg_output import BLOCK
 from cardiozoo.errors import OptionError, StoreError
 
 

@@ -12,21 +12,15 @@ import polars as pl
 
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.synthetic import ecg_files
+from cardiozoo.data.synthetic.ecg_blocks import in_blocks
 from cardiozoo.data.synthetic.ecg_catheter import measured_pressures, referred
 from cardiozoo.data.synthetic.ecg_ceiling import truth_ceiling
 from cardiozoo.data.synthetic.ecg_heart import CATHETER_CLINIC, PLANTS, Plant, draw_hearts
 from cardiozoo.data.synthetic.ecg_landmarks import beat_table, landmarks
-from cardiozoo.data.synthetic.ecg_output import (
-    check_choice,
-    check_output,
-    check_range,
-    complete_folder,
-    in_blocks,
-    write_json,
-)
 from cardiozoo.data.synthetic.ecg_person import draw_people
 from cardiozoo.data.synthetic.ecg_recordings import GAIN, RATE, record
 from cardiozoo.data.synthetic.ecg_truth import intervals, person_rows, recording_rows, without_nan
+from cardiozoo.data.synthetic.output import check_choice, check_output, check_range, complete_folder, write_json
 from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, Modality, identify, stream
 from cardiozoo.errors import OptionError
 

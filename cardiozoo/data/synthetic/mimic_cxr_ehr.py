@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import shutil
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,14 +19,14 @@ from cardiozoo.data.synthetic.chest import oracle_features
 from cardiozoo.data.synthetic.dirt import DEFAULT_RATE, Ledger
 from cardiozoo.data.synthetic.films import STUDY_SLOTS
 from cardiozoo.data.synthetic.items import CHART_ITEMS, LAB_ITEMS, Values
+from cardiozoo.data.synthetic.output import MARKER, check_output, check_range, complete_folder, write_json
 from cardiozoo.data.synthetic.patient import ADMISSION_SLOTS
 from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, identify
-from cardiozoo.errors import OptionError, StoreError
 
 SIMULATOR = "mimic_cxr_ehr"
 SIMULATOR_VERSION = 3
-MARKER = "SYNTHETIC.json"
 BLOCK = 500
+_MEGABYTES = 0.03  # a patient
 MAX_PATIENTS = ID_RANGE // max(STUDY_SLOTS, ADMISSION_SLOTS)
 
 
@@ -66,7 +62,11 @@ def synthesize(
         StoreError: The folder cannot be written to, or the disk is full.
     """
     out = Path(out)
-    _check(out, patients, seed, image_size, dirt, overwrite)
+    check_range("patients", patients, 1, MAX_PATIENTS)
+    check_range("seed", seed, 0, 2**32 - 1)
+    check_range("image_size", image_size, 64, 3056)
+    check_range("dirt", dirt, 0.0, 0.05)
+    check_output(out, overwrite)
     options = {
         "patients": patients,
         "seed": seed,
@@ -75,51 +75,17 @@ def synthesize(
         "dirt": dirt,
         "mnar": mnar,
     }
-    partial = out.with_name(out.name + ".partial")
-    try:
-        if partial.exists():
-            shutil.rmtree(partial)
-        partial.mkdir(parents=True)
-        _Writer(partial, options, load_coefficients()).run()
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(partial, out)
-    except OSError as error:
-        raise StoreError(
-            f"The cohort cannot be written to {out}: {error}.",
-            "Roughly 30 MB are needed for 1,000 patients, in a folder that can be written to.",
-            f"Free the disk or name another folder; {partial.name} is what was written so far and may be removed.",
-        ) from error
+    marker = {
+        "synthetic": True,
+        "simulator": SIMULATOR,
+        "simulator_version": SIMULATOR_VERSION,
+        "seed": seed,
+        "patients": patients,
+        "preset": "icu",
+    }
+    with complete_folder(out, marker, _MEGABYTES * patients) as root:
+        _Writer(root, options, marker, load_coefficients()).run()
     return out
-
-
-def _check(out: Path, patients: int, seed: int, image_size: int, dirt: float, overwrite: bool) -> None:
-    for name, value, low, high in (
-        ("patients", patients, 1, MAX_PATIENTS),
-        ("seed", seed, 0, 2**32 - 1),
-        ("image_size", image_size, 64, 3056),
-        ("dirt", dirt, 0.0, 0.05),
-    ):
-        if not (math.isfinite(value) and low <= value <= high):
-            raise OptionError(
-                f"{name} is {value}.", f"{name} may be {low} to {high}.", f"Give another value to {name}."
-            )
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists() and not (partial / MARKER).is_file():
-        raise OptionError(
-            f"{partial} is in the way, and no earlier call left it.",
-            f"The cohort is written to {partial.name} first.",
-            "Rename that folder, or name another output.",
-        )
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise OptionError(f"{out} is a file.", "The output is a new or empty folder.", "Name another folder.")
-    if any(out.iterdir()):
-        ours = (out / MARKER).is_file()
-        if not (overwrite and ours):
-            hint = "Remove it, name another one, or allow overwriting." if ours else "Name another folder."
-            raise OptionError(f"{out} holds something already.", "The output is a new or empty folder.", hint)
 
 
 @dataclass
@@ -128,6 +94,7 @@ class _Writer:
 
     root: Path
     options: dict
+    marker: dict
     coefficients: Coefficients
     ledger: Ledger = field(default_factory=Ledger)
     frames: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
@@ -137,7 +104,6 @@ class _Writer:
     shown: list[np.ndarray] = field(default_factory=list)
 
     def run(self) -> None:
-        self._marks()
         seed, count = self.options["seed"], self.options["patients"]
         subject = identify(seed, IdKind.PATIENT, np.arange(count))
         order = np.argsort(subject)
@@ -258,30 +224,20 @@ class _Writer:
             self.ledger.table(),
         )
         manifest = {
-            **self._marker(),
+            **self.marker,
             "options": self.options,
             "versions": {name: version(name) for name in ("cardiozoo", "numpy", "polars", "pillow", "scipy")},
             "rows": rows,
             "images": len(archive.truth) if archive else 0,
             **summary,
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=False) + "\n", encoding="utf-8")
-
-    def _marker(self) -> dict:
-        return {
-            "synthetic": True,
-            "simulator": SIMULATOR,
-            "simulator_version": SIMULATOR_VERSION,
-            "seed": self.options["seed"],
-            "patients": self.options["patients"],
-            "preset": "icu",
-        }
+        write_json(folder / "manifest.json", manifest)
 
     def _marks(self) -> None:
-        """Say in every folder that nothing here comes from a real person."""
-        for folder in (self.root, self.root / "mimic-iv", self.root / "mimic-cxr"):
+        """Say in the folders of both releases too that nothing there comes from a real person."""
+        for folder in (self.root / "mimic-iv", self.root / "mimic-cxr"):
             if folder.exists():
-                (folder / MARKER).write_text(json.dumps(self._marker(), indent=1) + "\n", encoding="utf-8")
+                write_json(folder / MARKER, self.marker)
 
 
 def _write_table(root: Path, name: str, frame: pl.DataFrame) -> None:

@@ -10,20 +10,14 @@ import numpy as np
 import polars as pl
 
 from cardiozoo.data.synthetic import ecg_files, tables
+from cardiozoo.data.synthetic.ecg_blocks import in_blocks
 from cardiozoo.data.synthetic.ecg_heart import HOSPITAL, PLANTS, Plant, draw_hearts
 from cardiozoo.data.synthetic.ecg_landmarks import beat_table, landmarks
 from cardiozoo.data.synthetic.ecg_measurements import COLUMNS, STATEMENTS, measure, statements
-from cardiozoo.data.synthetic.ecg_output import (
-    check_choice,
-    check_output,
-    check_range,
-    complete_folder,
-    in_blocks,
-    write_json,
-)
 from cardiozoo.data.synthetic.ecg_person import draw_people
 from cardiozoo.data.synthetic.ecg_recordings import GAIN, RATE, Recordings, record
 from cardiozoo.data.synthetic.ecg_truth import intervals, person_rows, recording_rows, without_nan
+from cardiozoo.data.synthetic.output import MARKER, check_choice, check_output, check_range, complete_folder, write_json
 from cardiozoo.data.synthetic.patient import Patients, draw_patients
 from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, Modality, identify, stream
 
@@ -256,7 +250,7 @@ def _tables(root: Path, blocks: list[_Block], marker: dict) -> None:
     hospital = tables.TableWriter(root, "mimic-iv/hosp/patients")
     hospital.write(whole("hospital", "subject_id").select(tables.PATIENTS))
     hospital.close()
-    write_json(root / "mimic-iv" / "SYNTHETIC.json", marker)
+    write_json(root / "mimic-iv" / MARKER, marker)
     truth = root / "truth"
     truth.mkdir()
     people, records = whole("people", "subject_id"), whole("records", "subject_id", "study_id")
