@@ -21,7 +21,7 @@ from cardiozoo.data.ecg_statistics import EcgScale, training_scale
 from cardiozoo.data.ecg_stored import stored_form, usable_leads
 from cardiozoo.data.ecg_summary import processing, summarise
 from cardiozoo.data.ecg_transforms import SignalOptions, Standardise
-from cardiozoo.data.loading import BatchLoader, epoch_rng, steps_under_limit
+from cardiozoo.data.loading import BatchLoader, epoch_rng, evaluation_loader, training_loader
 from cardiozoo.data.splits import SPLITS
 from cardiozoo.data.store import Store
 from cardiozoo.data.tasks import DataSpec
@@ -296,17 +296,11 @@ class EcgDataModule(L.LightningDataModule):
         """Shuffled batches of the training split, resumable, one share a process."""
         self.setup()
         dataset = self._dataset("train", training=True)
-        trainer = self.trainer
-        repeat = trainer is not None and bool(trainer.overfit_batches)
 
         def order(epoch: int) -> np.ndarray:
-            return epoch_rng(self.seed, 0 if repeat else epoch).permutation(len(dataset))
+            return epoch_rng(self.seed, epoch).permutation(len(dataset))
 
-        limit = None
-        if trainer is not None:
-            steps = len(self._loader(dataset, order, training=True))
-            limit = steps_under_limit(trainer.overfit_batches or trainer.limit_train_batches, steps)
-        return self._loader(dataset, order, training=True, steps_per_epoch=limit)
+        return training_loader(dataset, order, self.batch_size, self.trainer, **self._workers)
 
     def val_dataloader(self) -> BatchLoader | list[Any]:
         """All samples of the validation split, in order; an empty list where there is none."""
@@ -329,7 +323,7 @@ class EcgDataModule(L.LightningDataModule):
         self.setup()
         self._check_not_empty(split)
         dataset = self._dataset(split, training=False)
-        return self._loader(dataset, lambda epoch: np.arange(len(dataset)), training=False)
+        return evaluation_loader(dataset, self.batch_size, self.trainer, **self._workers)
 
     # ---- construction ----
 
@@ -369,19 +363,7 @@ class EcgDataModule(L.LightningDataModule):
             "Use a larger store, another split (predict_split), or folds.",
         )
 
-    def _loader(
-        self, dataset: EcgDataset, order: Any, training: bool, steps_per_epoch: int | None = None
-    ) -> BatchLoader:
-        trainer = self.trainer
-        return BatchLoader(
-            dataset,
-            order,
-            self.batch_size,
-            training=training,
-            rank=trainer.global_rank if trainer is not None else 0,
-            world_size=trainer.world_size if trainer is not None else 1,
-            num_workers=0 if self._features is not None else self.num_workers,
-            threads=True,  # reading, filtering and scaling release Python's lock; a batch is 15 MB to move
-            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
-            steps_per_epoch=steps_per_epoch,
-        )
+    @property
+    def _workers(self) -> dict[str, Any]:
+        # threads: reading, filtering and scaling release Python's lock, and a batch is 15 MB to move
+        return {"num_workers": 0 if self._features is not None else self.num_workers, "threads": True}

@@ -14,13 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from cardiozoo.errors import OptionError
+
+if TYPE_CHECKING:
+    from lightning import Trainer
 
 # batches that a worker prepares ahead
 _PREFETCHED = 2
@@ -142,8 +145,8 @@ class BatchLoader:
         num_workers: Worker processes, kept alive between epochs; or threads.
         threads: Whether the workers are threads of this process.
         pin_memory: Copy batches to page-locked memory.
-        steps_per_epoch: A trainer that stops every epoch earlier (``limit_train_batches``) says so here; an epoch
-            cut short counts as finished then, also in a saved position.
+        steps_per_epoch: A trainer that stops every epoch earlier (``limit_train_batches``) says so here, by a number
+            of batches or a share of them; an epoch cut short counts as finished then, also in a saved position.
     """
 
     def __init__(
@@ -158,13 +161,14 @@ class BatchLoader:
         num_workers: int = 0,
         threads: bool = False,
         pin_memory: bool = False,
-        steps_per_epoch: int | None = None,
+        steps_per_epoch: int | float | None = None,
     ) -> None:
         self.dataset, self.batch_size, self.num_workers, self.training = source, batch_size, num_workers, training
         deal = training_batches if training else evaluation_batches
         self._batches = _Batches(lambda epoch: deal(np.asarray(order(epoch)), batch_size, rank, world_size))
         self._length = len(self._batches.deal(0))
-        self._epoch_end = self._length if steps_per_epoch is None else min(self._length, steps_per_epoch)
+        limit = self._length if steps_per_epoch is None else steps_per_epoch
+        self._epoch_end = min(self._length, limit) if isinstance(limit, int) else int(self._length * limit)
         # the epoch under way, the batches handed out in it, and whether the next iteration goes on with it
         self._epoch, self._handed_out, self._go_on = 0, 0, True
         self._loader: Any
@@ -216,6 +220,53 @@ class BatchLoader:
         self._epoch, self._handed_out, self._go_on = int(state["epoch"]), int(state["batches"]), True
 
 
-def steps_under_limit(limit: float | int, steps: int) -> int:
-    """Steps of an epoch under Lightning's limit: a number of batches, or a share of them."""
-    return min(limit, steps) if isinstance(limit, int) else int(steps * limit)
+def training_loader(
+    source: BatchSource,
+    order: Callable[[int], np.ndarray],
+    batch_size: int,
+    trainer: Trainer | None,
+    *,
+    num_workers: int = 0,
+    threads: bool = False,
+) -> BatchLoader:
+    """The training batches of a trainer's process, of epochs as long as its limits say; of one process without it.
+
+    Under ``overfit_batches`` every epoch is the first one again.
+    """
+    overfit = trainer.overfit_batches if trainer is not None else 0  # type: ignore[attr-defined]
+    return BatchLoader(
+        source,
+        (lambda epoch: order(0)) if overfit else order,
+        batch_size,
+        training=True,
+        num_workers=num_workers,
+        threads=threads,
+        steps_per_epoch=(overfit or trainer.limit_train_batches) if trainer is not None else None,
+        **_process(trainer),
+    )
+
+
+def evaluation_loader(
+    source: BatchSource, batch_size: int, trainer: Trainer | None, *, num_workers: int = 0, threads: bool = False
+) -> BatchLoader:
+    """The share of a trainer's process in all samples, in their order; all of them without a trainer."""
+    return BatchLoader(
+        source,
+        lambda epoch: np.arange(len(source)),
+        batch_size,
+        training=False,
+        num_workers=num_workers,
+        threads=threads,
+        **_process(trainer),
+    )
+
+
+def _process(trainer: Trainer | None) -> dict[str, Any]:
+    """Which of how many processes this is, and whether its batches go to a GPU."""
+    if trainer is None:
+        return {}
+    return {
+        "rank": trainer.global_rank,
+        "world_size": trainer.world_size,
+        "pin_memory": trainer.strategy.root_device.type == "cuda",
+    }

@@ -13,7 +13,7 @@ import polars as pl
 from cardiozoo.data.cohort_summary import never_observed, processing, summarise
 from cardiozoo.data.cxr_transforms import Augment, Crop, ImageOptions
 from cardiozoo.data.icd import PHENOTYPE_TYPES, PHENOTYPES
-from cardiozoo.data.loading import BatchLoader, epoch_rng, steps_under_limit
+from cardiozoo.data.loading import BatchLoader, epoch_rng, evaluation_loader, training_loader
 from cardiozoo.data.mimic_cxr_ehr_dataset import (
     BatchOptions,
     MimicDataset,
@@ -234,18 +234,12 @@ class MimicCxrEhr(L.LightningDataModule):
         self.setup()
         self._check_not_empty("train")
         dataset = self._dataset("train", training=True)
-        trainer = self.trainer
-        repeat = trainer is not None and bool(trainer.overfit_batches)
         paired = dataset.samples.image >= 0
 
         def order(epoch: int) -> np.ndarray:
-            return self._epoch_order(paired, 0 if repeat else epoch)
+            return self._epoch_order(paired, epoch)
 
-        limit = None
-        if trainer is not None:
-            steps = len(self._loader(dataset, order, training=True))
-            limit = steps_under_limit(trainer.overfit_batches or trainer.limit_train_batches, steps)
-        return self._loader(dataset, order, training=True, steps_per_epoch=limit)
+        return training_loader(dataset, order, self.batch_size, self.trainer, num_workers=self.num_workers)
 
     def val_dataloader(self) -> BatchLoader:
         """All samples of the validation split, in order."""
@@ -374,20 +368,4 @@ class MimicCxrEhr(L.LightningDataModule):
         self.setup()
         self._check_not_empty(split)
         dataset = self._dataset(split, training=False)
-        return self._loader(dataset, lambda epoch: np.arange(len(dataset)), training=False)
-
-    def _loader(
-        self, dataset: MimicDataset, order: Any, training: bool, steps_per_epoch: int | None = None
-    ) -> BatchLoader:
-        trainer = self.trainer
-        return BatchLoader(
-            dataset,
-            order,
-            self.batch_size,
-            training=training,
-            rank=trainer.global_rank if trainer is not None else 0,
-            world_size=trainer.world_size if trainer is not None else 1,
-            num_workers=self.num_workers,
-            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
-            steps_per_epoch=steps_per_epoch,
-        )
+        return evaluation_loader(dataset, self.batch_size, self.trainer, num_workers=self.num_workers)
