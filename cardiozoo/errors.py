@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 
 class CardiozooError(Exception):
     """Base of every error that cardiozoo raises on purpose; the command line prints it without a traceback.
@@ -70,3 +72,10 @@ class RecordError(CardiozooError):
 
 def _record_error(came: str, accepted: str, next_step: str, reason: str) -> RecordError:
     return RecordError(came, accepted, next_step, reason=reason)
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise OptionError unless the value of an option is one of the choices, a ``Literal`` or some names."""
+    accepted = get_args(choices) or tuple(choices)
+    if value not in accepted:
+        raise OptionError(f"{name} {value!r}.", f"One of {', '.join(accepted)}.")

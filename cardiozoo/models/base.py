@@ -7,7 +7,7 @@ logits and ``extra`` if its predictions table has columns of its own.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cardiozoo.data.batch import Batch, Record
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional.checks import widen
 from cardiozoo.models.data_facts import data_facts
 from cardiozoo.nn.losses import Loss, LossTerm, combine, losses_for, prediction_term
@@ -312,10 +312,8 @@ def _check_optimiser(
         raise OptionError(f"weight_decay {weight_decay}.", "A number of at least 0.")
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise OptionError(f"betas {betas}.", "Two numbers in [0, 1).")
-    if schedule not in get_args(Schedule):
-        raise OptionError(f"schedule {schedule!r}.", f"One of {', '.join(get_args(Schedule))}.")
-    if optimizer not in get_args(Optimizer):
-        raise OptionError(f"optimizer {optimizer!r}.", f"One of {', '.join(get_args(Optimizer))}.")
+    check_choice("schedule", schedule, Schedule)
+    check_choice("optimizer", optimizer, Optimizer)
 
 
 def _check_loss(loss: str, kind: TaskKind, alpha: float | None, gamma: float) -> None:

@@ -7,14 +7,14 @@ weighted (Higgins et al., beta-VAE, 2017, Eq. 4).
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional import kl_standard_normal, linear_annealing, soft_clamp
 from cardiozoo.functional.checks import widen
 from cardiozoo.models.base import Optimizer, Schedule
@@ -85,8 +85,7 @@ class BetaVae(GenerativeModel):
         )  # fmt: skip
         # Where the weights began is no part of the model: its own checkpoints must load when that file is gone.
         self.save_hyperparameters(ignore=["released_weights"])
-        if objective not in get_args(Objective):
-            raise OptionError(f"objective {objective!r}.", f"One of {', '.join(get_args(Objective))}.")
+        check_choice("objective", objective, Objective)
         numbers = {"gamma": gamma, "capacity": capacity, "capacity_steps": capacity_steps}
         if not (all(value >= 0 for value in numbers.values()) and logvar_limit > 0):
             raise OptionError(f"{numbers}, logvar_limit {logvar_limit}.", "Numbers of at least 0, a limit above 0.")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional import absolute_cosine, attention_ranking_loss, bernoulli_js_divergence
 from cardiozoo.nn.losses import LossTerm, prediction_term
 
@@ -41,11 +41,10 @@ class DrFuseLoss(nn.Module):
         aux_on_partial: bool,
     ) -> None:
         super().__init__()
-        choices = {"alignment": (alignment, Alignment), "ranking": (ranking, Ranking)}
-        choices |= {"average_over": (average_over, RowAverage), "reduction": (reduction, Literal["mean", "sum"])}
-        for name, (value, kind) in choices.items():
-            if value not in get_args(kind):
-                raise OptionError(f"{name} {value!r}.", f"One of {', '.join(get_args(kind))}.")
+        check_choice("alignment", alignment, Alignment)
+        check_choice("reduction", reduction, ("mean", "sum"))
+        check_choice("average_over", average_over, RowAverage)
+        check_choice("ranking", ranking, Ranking)
         numbers = {"lambda_jsd": lambda_jsd, "lambda_orth": lambda_orth, "lambda_attention": lambda_attention}
         numbers |= {f"lambda_aux ({name})": weight for name, weight in zip(AUXILIARY, lambda_aux, strict=True)}
         for name, value in (numbers | {"margin": margin}).items():

@@ -18,7 +18,7 @@ from torch import Tensor
 from cardiozoo.data.batch import Batch, Record
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional import kl_standard_normal, linear_annealing, reparameterize
 from cardiozoo.functional.checks import widen
 from cardiozoo.models.base import ZooModel, presence
@@ -272,8 +272,7 @@ class GenerativeModel(ZooModel):
         """A checked name of a representation; the default if None."""
         if name is None:
             return self.representations[0]
-        if name not in self.representations:
-            raise OptionError(f"representation {name!r}.", f"One of {', '.join(self.representations)}.")
+        check_choice("representation", name, self.representations)
         return name
 
 

@@ -8,7 +8,7 @@ a penalty pulls the experts' means to the posterior's. Equation numbers are the 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional import alignment_distance, kl_standard_normal, soft_clamp
 from cardiozoo.models.base import Optimizer, Schedule
 from cardiozoo.models.checkpoints import load_exactly, read_state
@@ -102,8 +102,7 @@ class LsEmvae(GenerativeModel):
         # Where the weights began is no part of the model: its own checkpoints must load when that file is gone.
         self.save_hyperparameters(ignore=["released_weights", "swap_avl_avf"])
         gamma = 0.1 / latent_size if gamma is None else gamma
-        if fusion not in get_args(Fusion):
-            raise OptionError(f"fusion {fusion!r}.", f"One of {', '.join(get_args(Fusion))}.")
+        check_choice("fusion", fusion, Fusion)
         if not (gamma >= 0 and logvar_limit > 0):
             raise OptionError(f"gamma {gamma}, logvar_limit {logvar_limit}.", "gamma >= 0 and logvar_limit > 0.")
         self.gamma, self.logvar_limit, self.aligned = gamma, logvar_limit, alignment

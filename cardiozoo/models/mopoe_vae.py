@@ -7,7 +7,7 @@ averaged over a random sample of them in training and over all in evaluation.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional import kl_standard_normal, reparameterize
 from cardiozoo.functional.checks import widen
 from cardiozoo.models.base import Optimizer, Schedule
@@ -98,14 +98,9 @@ class MopoeVae(LeadVae):
         )  # fmt: skip
         # Where the weights began is no part of the model: its own checkpoints must load when that file is gone.
         self.save_hyperparameters(ignore=["released_weights", "swap_avl_avf"])
-        choices = {
-            "fusion": (fusion, Fusion),
-            "selection": (selection, Selection),
-            "likelihood": (likelihood, Likelihood),
-        }
-        for name, (value, kind) in choices.items():
-            if value not in get_args(kind):
-                raise OptionError(f"{name} {value!r}.", f"One of {', '.join(get_args(kind))}.")
+        check_choice("fusion", fusion, Fusion)
+        check_choice("selection", selection, Selection)
+        check_choice("likelihood", likelihood, Likelihood)
         if subsets < 0:
             raise OptionError(f"subsets {subsets}.", "A number of at least 0; 0 takes all.")
         self.selection, self.likelihood = selection, likelihood

@@ -7,7 +7,7 @@ bounds, that of all leads together and those of some subsets, so that any subset
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.ecg import LIMB_LEADS
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional import kl_standard_normal, product_of_experts, reparameterize
 from cardiozoo.models.base import Optimizer, Schedule
 from cardiozoo.models.generative import Annealing, Posterior, squared_errors
@@ -91,11 +91,9 @@ class Mvae(LeadVae):
         )  # fmt: skip
         # Where the weights began is no part of the model: its own checkpoints must load when that file is gone.
         self.save_hyperparameters(ignore=["released_weights", "swap_avl_avf"])
-        choices = {"subsampling": (subsampling, Subsampling), "divergence": (divergence, Divergence)}
-        choices["reconstruct"] = (reconstruct, Literal["members", "all"])
-        for name, (value, kind) in choices.items():
-            if value not in get_args(kind):
-                raise OptionError(f"{name} {value!r}.", f"One of {', '.join(get_args(kind))}.")
+        check_choice("subsampling", subsampling, Subsampling)
+        check_choice("reconstruct", reconstruct, ("members", "all"))
+        check_choice("divergence", divergence, Divergence)
         if random_subsets < 0:
             raise OptionError(f"random_subsets {random_subsets}.", "A number of at least 0.")
         self.subsampling, self.draw_all, self.divergence = subsampling, reconstruct == "all", divergence

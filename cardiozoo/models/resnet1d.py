@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.models.base import Optimizer, Schedule, presence
 from cardiozoo.models.checkpoints import read_state
 from cardiozoo.models.ecg import EcgNetwork, mean_over_time
@@ -221,8 +221,7 @@ def same_padding(length: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def _architecture(variant: str, sizes: dict[str, int | None]) -> Architecture:
-    if variant not in VARIANTS:
-        raise OptionError(f"variant {variant!r}.", f"One of {', '.join(VARIANTS)}.")
+    check_choice("variant", variant, VARIANTS)
     chosen = {name: value for name, value in sizes.items() if value is not None}
     small = [f"{name} {value}" for name, value in chosen.items() if value < 1]
     if small:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.models.base import Optimizer, Schedule, presence
 from cardiozoo.models.checkpoints import read_state
 from cardiozoo.models.ecg import EcgNetwork, mean_over_time
@@ -268,8 +268,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _architecture(variant: str, **chosen: object) -> Architecture:
-    if variant not in VARIANTS:
-        raise OptionError(f"variant {variant!r}.", f"One of {', '.join(VARIANTS)}.")
+    check_choice("variant", variant, VARIANTS)
     sizes = replace(VARIANTS[variant], **{name: value for name, value in chosen.items() if value is not None})
     if len(sizes.layers) != len(sizes.widths):
         raise OptionError(f"{len(sizes.layers)} layers and {len(sizes.widths)} widths.", "One of each a stage.")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, check_choice
 from cardiozoo.functional import mixture_of_experts, product_of_experts
 from cardiozoo.functional.checks import widen
 
@@ -62,8 +62,7 @@ class ExpertFusion(nn.Module):
         self, leads: int, latent: int, gate: Gate = "learned", poe: bool = True, moe: bool = True, prior: bool = False
     ) -> None:
         super().__init__()
-        if gate not in get_args(Gate):
-            raise OptionError(f"gate {gate!r}.", f"One of {', '.join(get_args(Gate))}.")
+        check_choice("gate", gate, Gate)
         check_parts(poe, moe)
         self.poe, self.moe, self.prior = poe, moe, prior
         if moe and gate == "learned":

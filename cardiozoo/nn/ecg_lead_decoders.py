@@ -7,13 +7,13 @@ is over is cut off.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import check_choice
 from cardiozoo.nn.ecg_lead_encoders import LeadLinear, frames_of
 
 Conditioning = Literal["lead", "single", "multichannel"]
@@ -40,8 +40,7 @@ class SharedLeadDecoder(nn.Module):
         conditioning: Conditioning = "lead",
     ) -> None:
         super().__init__()
-        if conditioning not in get_args(Conditioning):
-            raise OptionError(f"decoder {conditioning!r}.", f"One of {', '.join(get_args(Conditioning))}.")
+        check_choice("decoder", conditioning, Conditioning)
         self.leads, self.samples, self.conditioning = leads, samples, conditioning
         self.frames, (first, second, third) = frames_of(samples), channels
         self.fc = nn.Linear(latent, third * self.frames)
