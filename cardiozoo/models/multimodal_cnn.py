@@ -16,6 +16,7 @@ from cardiozoo.models.base import Optimizer, Schedule
 from cardiozoo.models.checkpoints import read_state
 from cardiozoo.models.ecg import EcgNetwork
 from cardiozoo.models.ecg_weights import released_multimodal_cnn
+from cardiozoo.nn.ecg_lead_encoders import frames_of
 from cardiozoo.nn.losses import Loss
 
 
@@ -118,7 +119,7 @@ class LeadEncoder(nn.Module):
         self.conv1 = nn.Conv1d(1, first, 3, stride=2, padding=1)
         self.conv2 = nn.Conv1d(first, second, 3, stride=2, padding=1)
         self.conv3 = nn.Conv1d(second, third, 3, stride=2, padding=1)
-        self.latent = nn.Linear(third * -(-samples // 8), latent_size)
+        self.latent = nn.Linear(third * frames_of(samples), latent_size)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in (self.conv1, self.conv2, self.conv3):
