@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 
 from cardiozoo.data.disk_space import lacks_room
-from cardiozoo.data.prepare import mimic_cxr_ehr as stages
 from cardiozoo.data.prepare.mimic_cxr_ehr import prepare
 from cardiozoo.data.prepare.sources import source_facts
+from cardiozoo.data.prepare.tables import write_table
 from cardiozoo.data.readers.event_shelf import ArrayFile
 from cardiozoo.data.readers.mimic_cxr import open_cxr, read_cxr
 from cardiozoo.data.store import Store
@@ -183,7 +183,7 @@ def test_a_full_disk_is_noticed_by_every_kind_of_file(tmp_path: Path) -> None:
     array.append(numbers)
     for write in (
         array.close,
-        lambda: stages._write(pl.DataFrame({"a": numbers}), full),
+        lambda: write_table(pl.DataFrame({"a": numbers}), full),
         lambda: np.save(full, numbers),
     ):
         with pytest.raises(OSError) as caught:

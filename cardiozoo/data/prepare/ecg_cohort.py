@@ -16,7 +16,7 @@ from cardiozoo.data.prepare.ecg_cohort_columns import AgeUnit, SexCode
 from cardiozoo.data.prepare.ecg_cohort_table import read_cohort
 from cardiozoo.data.prepare.ecg_form import DEFAULT_QUALITY, Cut, Duplicates, EcgForm, EcgSource
 from cardiozoo.data.prepare.ecg_listing import Listing, look_for_files
-from cardiozoo.data.prepare.ecg_release import read_simulator
+from cardiozoo.data.prepare.release import read_simulator
 from cardiozoo.data.readers.ecg import FORMATS
 from cardiozoo.data.splits import assign_splits, check_fractions
 from cardiozoo.errors import OptionError, RawDataError

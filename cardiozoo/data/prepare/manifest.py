@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,28 +11,9 @@ import polars as pl
 from cardiozoo.data.readers.mimic_cxr import CxrRelease
 from cardiozoo.data.readers.mimic_iv import Release
 from cardiozoo.data.store import FORMAT, VERSION
-from cardiozoo.errors import RawDataError
-
-MARKER = "SYNTHETIC.json"
 
 #: stays of this length are those of the in-hospital mortality task
 MORTALITY_HOURS = 48
-
-
-def read_marker(ehr_folders: list[Path], cxr_folders: list[Path]) -> dict[str, Any] | None:
-    """What the simulator has left in folders that it wrote; None for real data.
-
-    Raises:
-        RawDataError: One of the two sources is synthetic and the other is not, or they are of different simulations.
-    """
-    ehr, cxr = _first_marker(ehr_folders), _first_marker(cxr_folders)
-    if cxr_folders and ehr != cxr:
-        raise RawDataError(
-            "MIMIC-IV and MIMIC-CXR are of different origin: one is synthetic, or they come from two simulations.",
-            "Both real, or both of one simulation.",
-            "Check --mimic_iv and --mimic_cxr.",
-        )
-    return ehr
 
 
 def flow_step(step: str, stays: pl.DataFrame | None, excluded: int, reason: str) -> dict[str, Any]:
@@ -122,16 +101,3 @@ def _rows(table: str, facts: dict[str, Any]) -> int | None:
         return facts["selection"]["flow"][0]["images"]
     counts = {**facts["stays"]["counts"], **facts["events"]["counts"]}.get(table)
     return counts.get("rows") if isinstance(counts, dict) else None
-
-
-def _first_marker(folders: list[Path]) -> dict[str, Any] | None:
-    for folder in folders:
-        if (folder / MARKER).is_file():
-            try:
-                content = json.loads((folder / MARKER).read_text())
-            except ValueError as error:
-                raise RawDataError(
-                    f"{folder / MARKER} is no JSON ({error}).", "The mark that `synthesize` left.", "Simulate again."
-                ) from error
-            return content
-    return None

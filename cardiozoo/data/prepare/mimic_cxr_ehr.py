@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,8 +25,10 @@ from cardiozoo.data.prepare.cxr import (
     select_images,
 )
 from cardiozoo.data.prepare.flow import print_flow
-from cardiozoo.data.prepare.manifest import build_manifest, flow_step, image_step, long_stays_step, read_marker
+from cardiozoo.data.prepare.manifest import build_manifest, flow_step, image_step, long_stays_step
+from cardiozoo.data.prepare.release import file_facts, same_simulation
 from cardiozoo.data.prepare.sources import source_facts
+from cardiozoo.data.prepare.tables import write_table
 from cardiozoo.data.progress import progress_bar
 from cardiozoo.data.readers.mimic_cxr import CxrRelease, Labeller, Views, open_cxr, read_cxr
 from cardiozoo.data.readers.mimic_iv import Release, open_release, read_stays, write_events
@@ -38,12 +39,10 @@ from cardiozoo.data.splits import (
     read_split_file,
     splits_from_list,
 )
-from cardiozoo.data.store import sha256_of
 from cardiozoo.data.store_builder import StoreBuilder
 from cardiozoo.errors import OptionError, RawDataError
 
 NAME = "mimic_cxr_ehr"
-_ROW_GROUP = 1 << 16
 
 
 def prepare(
@@ -131,17 +130,17 @@ def prepare(
     """
     given = locals()
     ehr = EhrOptions(**{name: given[name] for name in EhrOptions.__dataclass_fields__})
+    _check(cxr_images, test_fraction, val_fraction, workers, memory_gb)
+    listed = None if split_file is None else read_split_file(split_file)
     options = {
         **asdict(ehr),
         **{name: given[name] for name in ("cxr_labels", "cxr_views", "cxr_images")},
         **{name: given[name] for name in ("test_fraction", "val_fraction", "split_seed")},
-        "split_file": None if split_file is None else _file_facts(Path(split_file)),
+        "split_file": None if split_file is None else file_facts(split_file),
     }
-    _check(cxr_images, test_fraction, val_fraction, workers, memory_gb)
-    listed = None if split_file is None else read_split_file(split_file)
     release = open_release(Path(mimic_iv))
     cxr = None if mimic_cxr is None else open_cxr(mimic_cxr, cxr_labels)
-    marker = read_marker([Path(mimic_iv), release.root], [Path(mimic_cxr), cxr.root] if cxr and mimic_cxr else [])
+    marker = same_simulation([Path(mimic_iv), release.root], [Path(mimic_cxr), cxr.root] if cxr and mimic_cxr else [])
     console = Console(stderr=True)
 
     def split_of(subjects: np.ndarray) -> np.ndarray:
@@ -195,7 +194,7 @@ class _Work:
     def _stays(self) -> dict[str, Any]:
         stays = read_stays(self.release, self.ehr)
         table = stays.table.with_row_index("stay").with_columns(pl.col("stay").cast(pl.Int32))
-        _write(table, self.builder.scratch / "candidates.parquet")
+        write_table(table, self.builder.scratch / "candidates.parquet")
         return {"flow": stays.flow, "counts": dict(stays.counts)}
 
     def _events(self) -> dict[str, Any]:
@@ -233,7 +232,7 @@ class _Work:
         split = pl.Series("split", self.split_of(stays["subject_id"].to_numpy()), dtype=pl.String)
         first_columns = ["stay", "subject_id", "hadm_id", "stay_id", "split"]
         stays = stays.with_columns(split)
-        _write(stays.select(*first_columns, pl.exclude(first_columns)), self.builder.store / "stays.parquet")
+        write_table(stays.select(*first_columns, pl.exclude(first_columns)), self.builder.store / "stays.parquet")
         reason = "stay without a usable event"
         step = flow_step("stays with at least one event", stays, int((~kept).sum()), reason)
         return {"flow": [step], "counts": found["counts"]}
@@ -242,7 +241,7 @@ class _Work:
         assert self.cxr is not None
         images = read_cxr(self.cxr, self.options["cxr_labels"], self.options["cxr_views"])
         table, flow = select_images(images, self._stays_table(), self.options["cxr_images"])
-        _write(table, self.builder.scratch / "images.parquet")
+        write_table(table, self.builder.scratch / "images.parquet")
         return {"flow": flow, "counts": dict(sorted(images.counts.items()))}
 
     def _images(self) -> dict[str, Any]:
@@ -260,7 +259,7 @@ class _Work:
                 "The images beside the tables, in files/p1X/p1XXXXXXX/sXXXXXXXX/.",
                 "Download the images, or leave --mimic_cxr out to go without.",
             )
-        _write(decoded, self.builder.scratch / "decoded.parquet")
+        write_table(decoded, self.builder.scratch / "decoded.parquet")
         left, flow = table.height, []
         for reason, count in excluded.items():
             left -= count
@@ -281,8 +280,8 @@ class _Work:
             (name, table["subject_id"].to_numpy(), table["split"].to_numpy().astype("<U5"))
             for name, table in (("stays", stays), ("images", cxr))
         )
-        _write(cxr, self.builder.store / "cxr.parquet")
-        _write(links, self.builder.store / "links.parquet")
+        write_table(cxr, self.builder.store / "cxr.parquet")
+        write_table(links, self.builder.store / "links.parquet")
         paired = stays.filter(pl.col("stay").is_in(links["stay"].unique().to_list()))
         step = flow_step("stays of the store", stays, 0, "")
         flow = [{**step, "images": cxr.height}, long_stays_step(stays, step["step"])]
@@ -351,17 +350,3 @@ def _inputs(release: Release, cxr: CxrRelease | None, labels: str) -> dict[str, 
     """What decides whether a killed run may go on: size and time of change of every table."""
     facts = {name: path.stat() for name, path in _tables_read(release, cxr, labels).items()}
     return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in sorted(facts.items())}
-
-
-def _file_facts(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise RawDataError(f"There is no split file {path}.", "A CSV or Parquet file.", "Check --split_file.")
-    return {"name": path.name, "sha256": sha256_of(path)}
-
-
-def _write(table: pl.DataFrame, path: Path) -> None:
-    # rechunked and with fixed row groups, so that the bytes follow from the content alone
-    # by way of memory: Polars, writing a file itself, says nothing of a disk that is full
-    content = BytesIO()
-    table.rechunk().write_parquet(content, compression="zstd", compression_level=3, row_group_size=_ROW_GROUP)
-    path.write_bytes(content.getbuffer())

@@ -10,8 +10,8 @@ from cardiozoo.data.ecg_standard import Quality
 from cardiozoo.data.prepare.ecg import build_ecg_store
 from cardiozoo.data.prepare.ecg_form import DEFAULT_QUALITY, Cut, Duplicates, EcgForm, EcgSource
 from cardiozoo.data.prepare.ecg_listing import Listing, look_for_files
-from cardiozoo.data.prepare.ecg_release import file_facts, release_folder, same_origin
 from cardiozoo.data.prepare.machine_measurements import read_machine_measurements
+from cardiozoo.data.prepare.release import file_facts, release_folder, same_origin
 from cardiozoo.data.prepare.tables import one_table, read_text_table
 from cardiozoo.data.splits import assign_splits, check_fractions, read_split_file, splits_from_list
 from cardiozoo.errors import RawDataError

@@ -11,8 +11,8 @@ from cardiozoo.data.ecg_standard import Quality
 from cardiozoo.data.prepare.ecg import build_ecg_store
 from cardiozoo.data.prepare.ecg_form import DEFAULT_QUALITY, Cut, Duplicates, EcgForm, EcgSource
 from cardiozoo.data.prepare.ecg_listing import Listing, look_for_files
-from cardiozoo.data.prepare.ecg_release import read_simulator, release_folder
 from cardiozoo.data.prepare.ptb_xl_tables import read_database
+from cardiozoo.data.prepare.release import read_simulator, release_folder
 from cardiozoo.data.scp import ScpStatements, read_scp_statements
 from cardiozoo.errors import OptionError, RawDataError
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cardiozoo.data.prepare.manifest import MARKER
 from cardiozoo.data.prepare.tables import one_table
 from cardiozoo.data.store import sha256_of
+from cardiozoo.data.synthetic.output import MARKER
 from cardiozoo.errors import RawDataError
 
 
@@ -70,6 +70,22 @@ def same_origin(ecg: list[Path], others: list[Path]) -> dict[str, Any] | None:
             "The ECGs and the tables of patients are of different origin: one of the two is synthetic.",
             "Both real, or both of one simulation.",
             "Check the two folders.",
+        )
+    return marker
+
+
+def same_simulation(ehr: list[Path], cxr: list[Path]) -> dict[str, Any] | None:
+    """`read_simulator` of the folders of MIMIC-IV, after a check that those of MIMIC-CXR, if any, are of the same one.
+
+    Raises:
+        RawDataError: One of the two is synthetic and the other is not, or they are of different simulations.
+    """
+    marker = read_simulator(ehr)
+    if cxr and marker != read_simulator(cxr):
+        raise RawDataError(
+            "MIMIC-IV and MIMIC-CXR are of different origin: one is synthetic, or they come from two simulations.",
+            "Both real, or both of one simulation.",
+            "Check --mimic_iv and --mimic_cxr.",
         )
     return marker
 
