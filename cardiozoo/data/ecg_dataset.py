@@ -1,4 +1,4 @@
-"""Batches of ECG records from a store: a block of int16 read from the map, made float32 and transformed at once."""
+"""Batches of ECG records from a store: int16 read from the map, made float32 and transformed at once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class StoredSignals:
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values float32 (B, L, S'), usable bool (B, L) and lengths (B,) of some records, as of `transform`."""
         signals, gain, states = (np.asarray(self._store.array(f"{n}.npy")) for n in ("signals", "gain", "states"))
-        raw = signals[:, self._chosen][rows] if isinstance(self._chosen, slice) else signals[np.ix_(rows, self._chosen)]
+        raw = [signals[row, self._chosen] for row in rows.tolist()]
         usable = states[rows][:, self._chosen] == 0
         return transform(
             raw, gain[rows][:, self._chosen], usable, self._lengths[rows], self.options, self._mean, self._sd

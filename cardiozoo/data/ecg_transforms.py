@@ -6,6 +6,7 @@ units to mV, gaps closed, high-pass, powerline, resampling, standardisation, cli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -54,11 +55,30 @@ class SignalOptions:
         return -(-stored * self.ratio.numerator // self.ratio.denominator)
 
 
-def to_millivolt(raw: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """ADC units as mV: int16 (B, L, S) over gain (B, L) in units per mV -> float32 (B, L, S)."""
-    millivolt = raw.astype(np.float32)
-    millivolt /= gain[..., None]
-    return millivolt
+def to_millivolt(raw: Sequence[np.ndarray], gain: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ADC units as mV, gaps closed.
+
+    Args:
+        raw: int16 (L, S) of each record, `MISSING` where there is no sample.
+        gain: float32 (B, L), ADC units per mV.
+        lengths: int (B,), valid samples of each record; what follows is left as it is.
+
+    Returns:
+        float32 (B, L, S); bool (B, L), False for leads without any value.
+    """
+    values = np.empty((*gain.shape, raw[0].shape[-1]), dtype=np.float32)
+    found = np.ones(gain.shape, dtype=bool)
+    # one record at a time: it stays in the cache from one step to the next, which a whole batch does not
+    for record, (digital, length) in enumerate(zip(raw, lengths.tolist(), strict=True)):
+        millivolt = values[record]
+        np.copyto(millivolt, digital)
+        millivolt /= gain[record, :, None]
+        if digital.min() == MISSING:  # most records have no gap, and this is the fastest way to know
+            gaps = (digital == MISSING).any(axis=-1)
+            closed = millivolt[gaps, :length]
+            found[record, gaps] = close_gaps(closed, digital[gaps, :length] == MISSING)
+            millivolt[gaps, :length] = closed
+    return values, found
 
 
 def close_gaps(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -130,7 +150,7 @@ def clean(values: np.ndarray, options: SignalOptions) -> np.ndarray:
 
 
 def transform(
-    raw: np.ndarray,
+    raw: Sequence[np.ndarray],
     gain: np.ndarray,
     usable: np.ndarray,
     lengths: np.ndarray,
@@ -141,7 +161,7 @@ def transform(
     """Everything from stored samples to what a model sees, except for the choice of a window.
 
     Args:
-        raw: int16 (B, L, S), `MISSING` where there is no sample.
+        raw: int16 (L, S) of each record, `MISSING` where there is no sample.
         gain: float32 (B, L), ADC units per mV.
         usable: bool (B, L), leads that may be shown.
         lengths: int (B,), valid samples of each record; what follows is padding.
@@ -153,19 +173,16 @@ def transform(
         values float32 (B, L, S'), 0 in leads that are not usable and in the padding; usable bool (B, L), without the
         leads that turned out to have no value, or one only; lengths int (B,) after resampling.
     """
-    stored = raw.shape[-1]
-    values, usable = to_millivolt(raw, np.where(gain > 0, gain, 1.0).astype(np.float32, copy=False)), usable.copy()
-    gaps = raw.min(axis=-1) == MISSING
+    values, found = to_millivolt(raw, np.where(gain > 0, gain, 1.0).astype(np.float32, copy=False), lengths)
+    stored, usable = values.shape[-1], usable & found
     out_lengths = options.samples(lengths.astype(np.int64))
     if (lengths == stored).all():
-        values, usable = _transform_alike(values, raw, gaps, usable, options, mean, sd)
+        values, usable = _transform_alike(values, usable, options, mean, sd)
     else:
-        padded = np.zeros((*raw.shape[:2], options.samples(stored)), dtype=np.float32)
+        padded = np.zeros((*values.shape[:2], options.samples(stored)), dtype=np.float32)
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
-            part, shown = _transform_alike(
-                values[rows, :, :length], raw[rows, :, :length], gaps[rows], usable[rows], options, mean, sd
-            )
+            part, shown = _transform_alike(values[rows, :, :length], usable[rows], options, mean, sd)
             padded[rows, :, : part.shape[-1]], usable[rows] = part, shown
         values = padded
     if not usable.all():
@@ -175,19 +192,12 @@ def transform(
 
 def _transform_alike(
     values: np.ndarray,
-    raw: np.ndarray,
-    gaps: np.ndarray,
     usable: np.ndarray,
     options: SignalOptions,
     mean: np.ndarray | None,
     sd: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`transform` of records that have the same number of samples and no padding."""
-    if gaps.any():
-        with_gaps = values[gaps]
-        usable = usable.copy()
-        usable[gaps] &= close_gaps(with_gaps, raw[gaps] == MISSING)
-        values[gaps] = with_gaps
+    """`transform` of records that have the same number of samples, no padding and no gaps."""
     constant = values.max(axis=-1) == values.min(axis=-1) if options.standardise == "lead" else None
     values = clean(values, options)
     if options.standardise == "lead":
