@@ -13,6 +13,7 @@ import numpy as np
 
 from cardiozoo.evaluation.areas import Advance, Areas, Region
 from cardiozoo.evaluation.bootstrap import PatientDraws
+from cardiozoo.evaluation.metrics import ratio
 from cardiozoo.evaluation.predictions import Predictions
 
 MEAN = "mean"
@@ -35,7 +36,7 @@ def areas_by_region(
             count,
             np.zeros(columns, dtype=int),
             tuple(None if n else ("no values" if len(value) else "no rows") for n in count.tolist()),
-            {MEAN: _ratio(np.where(known, value, 0.0).sum(axis=0), count)},
+            {MEAN: ratio(np.where(known, value, 0.0).sum(axis=0), count)},
             {MEAN: drawn},
         )
         by_patient = np.zeros((2, columns, draws.patients))
@@ -44,12 +45,7 @@ def areas_by_region(
         summed.append((by_patient, drawn))
     for span, counts in draws.blocks():
         for (total, number), drawn in summed:
-            drawn[span] = _ratio(total @ counts, number @ counts).T
+            drawn[span] = ratio(total @ counts, number @ counts).T
         if advance:
             advance(span.stop - span.start)
     return result
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    below = np.asarray(below, dtype=np.float64)
-    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below != 0)

@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, recall_score
 
 from cardiozoo.evaluation.bootstrap import PatientDraws
-from cardiozoo.evaluation.metrics import mean_of_defined
+from cardiozoo.evaluation.metrics import mean_of_defined, ratio
 from cardiozoo.evaluation.predictions import Predictions
 
 THRESHOLD = 0.5
@@ -140,13 +140,13 @@ def _values(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> t
     total = tp + fp + fn + tn
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     empty = (product == 0) & (total > 0)
-    mcc = np.where(empty, 0.0, _ratio(tp * tn - fp * fn, np.sqrt(product)))
+    mcc = np.where(empty, 0.0, ratio(tp * tn - fp * fn, np.sqrt(product)))
     values = {
-        "accuracy": _ratio(tp + tn, total),
+        "accuracy": ratio(tp + tn, total),
         "mcc": mcc,
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "sensitivity": _ratio(tp, tp + fn),
-        "specificity": _ratio(tn, tn + fp),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "sensitivity": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
     }
     return values, empty
 
@@ -162,8 +162,8 @@ def _overall(
     below = (total**2 - (said**2).sum(axis=0)) * (total**2 - (true**2).sum(axis=0))
     empty = (below <= 0) & (total > 0)
     above = right * total - (true * said).sum(axis=0)
-    together["accuracy"] = _ratio(right, total)
-    together["mcc"] = np.where(empty, 0.0, _ratio(above, np.sqrt(np.maximum(below, 0))))
+    together["accuracy"] = ratio(right, total)
+    together["mcc"] = np.where(empty, 0.0, ratio(above, np.sqrt(np.maximum(below, 0))))
     return together, empty
 
 
@@ -171,10 +171,6 @@ def _matthews(truth: np.ndarray, said: np.ndarray) -> float:
     # With one label in all of both scikit-learn warns of its confusion matrix; its answer is 0.
     one_label = len(np.unique(np.concatenate([truth, said]))) == 1
     return 0.0 if one_label else float(matthews_corrcoef(truth, said))
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
 
 
 def decision_metric(name: str, one_hot: bool = False) -> Callable[[np.ndarray, np.ndarray], float]:

@@ -17,13 +17,13 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 def auroc(target: np.ndarray, score: np.ndarray) -> float:
     """Area under the ROC curve: target (N,) of 0, 1 or NaN (skipped), score (N,) -> float, NaN if undefined."""
-    target, score = _labelled(target, score)
+    target, score = labelled_rows(target, score)
     return float("nan") if undefined_reason(target) else float(roc_auc_score(target, score))
 
 
 def average_precision(target: np.ndarray, score: np.ndarray) -> float:
     """Average precision, arguments as for ``auroc``; a score without information has the prevalence."""
-    target, score = _labelled(target, score)
+    target, score = labelled_rows(target, score)
     return float("nan") if undefined_reason(target) else float(average_precision_score(target, score))
 
 
@@ -64,7 +64,13 @@ def undefined_reason(target: np.ndarray) -> str | None:
     return None if labelled.any() else "no positives"
 
 
-def _labelled(target: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """The quotients, NaN where the divisor is 0 (without numpy's warning)."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+
+
+def labelled_rows(target: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose target is not NaN, of target and score (N,), in float64."""
     target, score = np.asarray(target, dtype=np.float64), np.asarray(score, dtype=np.float64)
     if target.ndim != 1 or target.shape != score.shape:
         raise ValueError(f"target and score must both be (N,), got {target.shape} and {score.shape}")

@@ -19,7 +19,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 from cardiozoo.evaluation.areas import Advance, Areas, Region
 from cardiozoo.evaluation.bootstrap import Interval, PatientDraws
-from cardiozoo.evaluation.metrics import Metric, per_class
+from cardiozoo.evaluation.metrics import Metric, labelled_rows, per_class, ratio
 from cardiozoo.evaluation.predictions import Predictions
 
 LIMIT = 1.96
@@ -28,25 +28,25 @@ AGREEMENT = ("bias", "sd_of_differences", "lower_limit", "upper_limit", "slope")
 
 def rmse(target: np.ndarray, score: np.ndarray) -> float:
     """Root of the mean squared error: target (N,) with NaN (skipped), score (N,), in the units of both."""
-    target, score = _labelled(target, score)
+    target, score = labelled_rows(target, score)
     return float(root_mean_squared_error(target, score)) if len(target) else np.nan
 
 
 def mae(target: np.ndarray, score: np.ndarray) -> float:
     """Mean absolute error, arguments as for ``rmse``."""
-    target, score = _labelled(target, score)
+    target, score = labelled_rows(target, score)
     return float(mean_absolute_error(target, score)) if len(target) else np.nan
 
 
 def r2(target: np.ndarray, score: np.ndarray) -> float:
     """Coefficient of determination; NaN without two different targets."""
-    target, score = _labelled(target, score)
+    target, score = labelled_rows(target, score)
     return float(r2_score(target, score)) if len(np.unique(target)) > 1 else np.nan
 
 
 def pearson(target: np.ndarray, score: np.ndarray) -> float:
     """Pearson's correlation; NaN without two different targets and two different predictions."""
-    target, score = _labelled(target, score)
+    target, score = labelled_rows(target, score)
     varied = len(np.unique(target)) > 1 and len(np.unique(score)) > 1
     return float(pearsonr(target, score).statistic) if varied else np.nan
 
@@ -118,43 +118,31 @@ def _metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
     n, y, s, yy, ss, ys, absolute, _, squared = sums
     total, spread = _centred(yy, y, y, n), _centred(ss, s, s, n)
     return {
-        "rmse": np.sqrt(_ratio(squared, n)),
-        "mae": _ratio(absolute, n),
-        "r2": 1 - _ratio(squared, total),
-        "pearson": np.clip(_ratio(_centred(ys, y, s, n), np.sqrt(total * spread)), -1, 1),
+        "rmse": np.sqrt(ratio(squared, n)),
+        "mae": ratio(absolute, n),
+        "r2": 1 - ratio(squared, total),
+        "pearson": np.clip(ratio(_centred(ys, y, s, n), np.sqrt(total * spread)), -1, 1),
     }
 
 
 def _agreement(sums: np.ndarray) -> np.ndarray:
     """(measures, D), in the order of ``AGREEMENT``."""
     n, y, s, yy, ss, ys, _, d, _ = sums
-    bias, total = _ratio(d, n), _centred(yy, y, y, n)
+    bias, total = ratio(d, n), _centred(yy, y, y, n)
     common = _centred(ys, y, s, n)
     spread = np.maximum(_centred(ss, s, s, n) + total - 2 * common, 0)  # of the differences: var s + var y - 2 cov
-    sd = np.sqrt(_ratio(spread, np.maximum(n - 1, 0)))
-    slope = _ratio(common, total)
+    sd = np.sqrt(ratio(spread, np.maximum(n - 1, 0)))
+    slope = ratio(common, total)
     return np.stack([bias, sd, bias - LIMIT * sd, bias + LIMIT * sd, slope])
 
 
 def _centred(xy: np.ndarray, x: np.ndarray, y: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Sum of products about the means of the draw; what rounding leaves of a sum that is zero is set to zero."""
-    value = xy - _ratio(x * y, n)
+    value = xy - ratio(x * y, n)
     return np.where(np.abs(value) <= 1e-12 * np.abs(xy).max(initial=0.0), 0.0, value)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
 
 
 def _reason(rows: int, labelled: int) -> str | None:
     if not rows:
         return "no rows"
     return None if labelled else "no labelled rows"
-
-
-def _labelled(target: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    target, score = np.asarray(target, dtype=np.float64), np.asarray(score, dtype=np.float64)
-    if target.ndim != 1 or target.shape != score.shape:
-        raise ValueError(f"target and score must both be (N,), got {target.shape} and {score.shape}")
-    keep = ~np.isnan(target)
-    return target[keep], score[keep]
