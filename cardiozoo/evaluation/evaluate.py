@@ -170,8 +170,9 @@ def evaluate_table(
     """
     table = Path(predictions)
     if (table.parent / "run.json").is_file() and table.stem.startswith("predictions"):
-        options: dict[str, Any] = {"split": split, "report": report, "progress": progress} | settings
-        return evaluate_run(table.parent, predictions=table, out=out, **options)
+        return evaluate_run(
+            table.parent, predictions=table, out=out, split=split, report=report, progress=progress, **settings
+        )
     facts = read_run(table.parent)
     folder = Path(out) if out is not None else table.with_name(f"{table.stem}.evaluation")
     page = folder / "report.html"
