@@ -137,14 +137,18 @@ def write_pages(out: Output, found: Explanation, rows: list[int], advance: Any) 
     """The ECG of some records on paper, with their attributions; one scale of colours for all of them."""
     signals, unit = found.cases.drawn
     rate, own = found.cases.rate, found.attribution
+    # A median beat is drawn whole in each of four columns, on fast paper, and a strip of it would say nothing more.
+    again, how = (4, {"rhythm": None, "speed": 50.0}) if found.cases.beat else (1, {})
     parts = [Highlight.of(own.values[row], rate, own.present[row], "", None) for row in rows]
     scale = float(np.median([part.scale for part in parts])) if parts else 0.0
     for row in rows:
         number = found.cases.numbers[row]
         figure = draw_ecg(
-            signals[row], rate, present=found.cases.present()[row], attribution=own.values[row], target=found.target,
-            scale=scale or None, waves=found.waves[row].masks, title=f"Sample {number}: {found.target}",
-            subtitle=caption(found, row), layout=out.layout, unit=unit, synthetic=out.synthetic,
+            np.tile(signals[row], again), rate, present=found.cases.present()[row],
+            attribution=np.tile(own.values[row], again), target=found.target, scale=scale or None,
+            waves={name: np.tile(mask, again) for name, mask in found.waves[row].masks.items()},
+            title=f"Sample {number}: {found.target}",
+            subtitle=caption(found, row), layout=out.layout, unit=unit, synthetic=out.synthetic, **how,
         )  # fmt: skip
         path = save_page(figure, out.folder / f"sample-{number:04d}.png")
         out.figures.setdefault("pages", []).append((f"Sample {number}", path))
@@ -160,7 +164,8 @@ def caption(found: Explanation, row: int) -> str:
     relative = own.relative_delta[row]
     complete = "the output is that of the baseline" if np.isnan(relative) else f"completeness error {relative:.1%}"
     ends = f"{found.unit} {own.output[row]:.3g}, at baseline ({own.baseline}) {own.at_baseline[row]:.3g}"
-    return f"predicted {score:.3g}, {label};   {ends};   integrated gradients, {own.steps} steps, {complete}"
+    seen = "median beat;   " if cases.beat else ""
+    return f"{seen}predicted {score:.3g}, {label};   {ends};   integrated gradients, {own.steps} steps, {complete}"
 
 
 def chosen_pages(found: Explanation, most: int) -> list[int]:

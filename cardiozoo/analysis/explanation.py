@@ -16,7 +16,8 @@ from cardiozoo.analysis.randomisation import Sanity, randomisation_check
 from cardiozoo.analysis.record_time import begins, raw_rates
 from cardiozoo.analysis.records import on_device, random_records, rows_of
 from cardiozoo.analysis.wave_truth import read_truth
-from cardiozoo.analysis.waves import PUBLISHED_HALF_WIDTH, Waves, delineate, known_windows, seen_part
+from cardiozoo.analysis.waves import PUBLISHED_HALF_WIDTH, Waves, beat_part, delineate, known_windows, seen_part
+from cardiozoo.data.ecg_beats import find_beats
 from cardiozoo.data.progress import progress_bar
 from cardiozoo.errors import OptionError
 
@@ -62,6 +63,7 @@ class Cases:
         millivolt: The same signals in mV, (N, 12, T), if the data module can give them.
         whole: Whole records in mV, (N, 12, T), and their samples a second: where waves are looked for if the model sees
             parts of records, or few samples a second.
+        beat: Whether the model sees the median beat of each record.
         score, target: (N, C) what the model predicts and what the data say; None without a task.
     """
 
@@ -71,6 +73,7 @@ class Cases:
     unit: str
     millivolt: np.ndarray | None = None
     whole: tuple[np.ndarray, float] | None = None
+    beat: bool = False
     score: np.ndarray | None = None
     target: np.ndarray | None = None
 
@@ -194,11 +197,17 @@ def find_waves(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
     found = []
     with progress_bar("finding waves", len(ids)) as advance:
         for name, signal, present in zip(ids, searched, cases.present(), strict=True):
-            if name in known:
-                found.append(known_windows(known[name], cases.rate, samples, begin[name], settings.half_width))
+            if name in known and not cases.beat:
+                waves = known_windows(known[name], cases.rate, samples, begin[name], settings.half_width)
+            elif name in known:
+                waves = known_windows(known[name], rate, signal.shape[1], 0.0, settings.half_width)
             else:
                 waves = delineate(signal, rate, present, settings.half_width)
-                found.append(waves if cases.whole is None else seen_part(waves, rate, cases.rate, samples, begin[name]))
+            if cases.beat:
+                waves = beat_part(waves, find_beats(signal[present], rate), rate, cases.rate, samples)
+            elif name not in known and cases.whole is not None:
+                waves = seen_part(waves, rate, cases.rate, samples, begin[name])
+            found.append(waves)
             advance(1)
     return found
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.ndimage import uniform_filter1d
 
 from cardiozoo.data.ecg import LEADS
+from cardiozoo.data.ecg_beats import find_beats
 from cardiozoo.errors import OptionError
 
 WAVES = ("P", "QRS", "T")
@@ -28,7 +28,6 @@ PUBLISHED_HALF_WIDTH = 0.04
 #: Leads tried, in this order, until one gives QRS and T of most beats.
 ORDER = ("II", "I", "V5", "V6", "V4", "aVF", "V2", "V3", "aVL", "aVR", "V1", "III")
 MOST_BEATS = 0.7
-STEEP = 0.08
 #: Seconds around a beat in which a lead's own peak is looked for.
 NEAR = 0.06
 #: Windows longer than this (seconds) are none: the delineation has slipped to another beat.
@@ -104,7 +103,7 @@ def delineate(
     names = WAVES if half_width is None else POINTS
     there = np.isfinite(signal).any(axis=1) if present is None else np.asarray(present, dtype=bool)
     clean = _clean_leads(signal, rate, there)
-    peaks = _beats(clean, rate)
+    peaks = find_beats(np.stack([*clean.values()]), rate) if clean else np.zeros(0, dtype=int)
     if len(peaks) < 2:
         why = f"{len(peaks)} beats" if clean else "no lead has a signal, or all are flat or mostly missing"
         return Waves.none(names, signal.shape[1], "neurokit2", why)
@@ -140,6 +139,31 @@ def seen_part(found: Waves, rate: float, seen_rate: float, samples: int, begin: 
     main = "QRS" if "QRS" in names else "R"
     inside = sum(0 <= a and b <= samples for name, a, b in moved if name == main)
     return Waves.of(moved, names, samples, inside, found.source)
+
+
+def beat_part(found: Waves, beats: np.ndarray, rate: float, seen_rate: float, samples: int) -> Waves:
+    """The windows of a whole record within its median beat: each wave from its median onset to its median offset.
+
+    Args:
+        found: Windows of the whole record.
+        beats: Samples of its R peaks, as of `find_beats`.
+        rate: Samples a second of the record.
+        seen_rate: Samples a second of the median beat.
+        samples: Its length; R is in its middle.
+    """
+    names = tuple(found.masks)
+    if found.reason or not len(beats):
+        return Waves.none(names, samples, found.source, found.reason or "no beats")
+    half = samples // 2 / seen_rate
+    around: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for name, a, b in found.windows:
+        nearest = beats[np.abs(beats - (a + b) / 2).argmin()]
+        first, last = (a - nearest) / rate + half, (b - nearest) / rate + half
+        if 0 <= (first + last) / 2 * seen_rate < samples:
+            around[name].append((first, last))
+    middle = {name: np.median(windows, axis=0) * seen_rate for name, windows in around.items() if windows}
+    windows = [(name, round(first), round(last)) for name, (first, last) in middle.items()]
+    return Waves.of(windows, names, samples, 1, found.source)
 
 
 def known_windows(
@@ -203,21 +227,6 @@ def _clean_leads(signal: np.ndarray, rate: float, there: np.ndarray) -> dict[str
         if filled is not None and len(filled) > rate and np.ptp(filled) > 0:
             clean[LEADS[lead]] = neurokit2.ecg_clean(filled, sampling_rate=rate)
     return clean
-
-
-def _beats(clean: dict[str, np.ndarray], rate: float) -> np.ndarray:
-    """Samples of the QRS complexes: where the leads together are steepest, over 80 ms.
-
-    In a single lead a P or T wave may be taller than its QRS complex, but hardly steeper in all of them.
-    """
-    import neurokit2
-
-    if not clean:
-        return np.zeros(0, dtype=int)
-    slopes = [np.gradient(lead) / lead.std() for lead in clean.values()]
-    steepness = uniform_filter1d(np.sqrt(np.mean(np.square(slopes), axis=0)), max(3, round(STEEP * rate)))
-    with _quiet():
-        return neurokit2.ecg_peaks(steepness, sampling_rate=rate)[1]["ECG_R_Peaks"]
 
 
 @contextmanager

@@ -132,12 +132,14 @@ def _cases(options: argparse.Namespace, trained: TrainedRun) -> Cases:
         splits = [split] * len(batch["id"])
     mode = getattr(trained.data, "standardise", "none")
     cases = Cases(batch, splits, float(getattr(trained.data, "ecg_rate", 500.0)), "mV" if mode == "none" else "sd")
+    cases.beat = getattr(trained.data, "beat", None) is not None
     if mode != "none":
         # The same records once more, before standardisation: paper is read in mV.
         plain = trained.data_with(standardise="none", clip=None)
         if plain is not None:
             cases.millivolt = _in_order(plain, batch["id"], splits)
-    whole = trained.data_with(standardise="none", clip=None, rate=None, window=None, eval_window="full")
+    record = {"beat": None} if cases.beat else {}
+    whole = trained.data_with(standardise="none", clip=None, rate=None, window=None, eval_window="full", **record)
     if whole is not None:
         cases.whole = _in_order(whole, batch["id"], splits), float(whole.ecg_rate)
     return cases

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,6 +38,8 @@ class EcgDataModule(L.LightningDataModule):
         rate: Samples per second, at most the store's; the store's where not given.
         window: Seconds of a record seen in training, from a random place each time; null for whole records.
         eval_window: What is seen in evaluation when there is a window: full (the whole record) or center.
+        beat: Seconds of the median beat that stands in for the record, half before R and half after; null for the
+            record itself. A record in which no beat is found counts as one without leads.
         highpass: Cut-off of the zero-phase Butterworth high-pass of order 5 in Hz; null for no filter.
         powerline: Frequency of the mains in Hz, 50 or 60, whose period is averaged over; null for no smoothing.
         standardise: lead (each lead of each record to mean 0 and sample sd 1), train (one mean and sd of the training
@@ -67,6 +70,7 @@ class EcgDataModule(L.LightningDataModule):
         rate: float | None = None,
         window: float | None = None,
         eval_window: EvalWindow = "full",
+        beat: float | None = None,
         highpass: float | None = 0.5,
         powerline: float | None = 50.0,
         standardise: Standardise = "lead",
@@ -83,7 +87,7 @@ class EcgDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.leads = choose_leads(leads)
-        self.rate, self.window, self.eval_window = rate, window, eval_window
+        self.rate, self.window, self.eval_window, self.beat = rate, window, eval_window, beat
         self.highpass, self.powerline, self.standardise, self.clip = highpass, powerline, standardise, clip
         self.partition = Partition(folds, fold, fold_seed, val_fraction, train_patients)
         self.batch_size, self.num_workers, self.seed, self.predict_split = batch_size, num_workers, seed, predict_split
@@ -167,6 +171,8 @@ class EcgDataModule(L.LightningDataModule):
     @property
     def ecg_samples(self) -> int:
         """Samples of a training batch."""
+        if self.beat is not None:
+            return self.beat_samples
         return self.record_samples if self.window is None else self.window_samples
 
     @property
@@ -180,10 +186,21 @@ class EcgDataModule(L.LightningDataModule):
         return 0 if self.window is None else round(self.window * self.ecg_rate)
 
     @property
+    def beat_samples(self) -> int:
+        """Samples of the median beat; 0 without one."""
+        return 0 if self.beat is None else round(self.beat * self.ecg_rate)
+
+    @property
     def signal_options(self) -> SignalOptions:
         """What is done to the samples."""
         return SignalOptions(
-            self.stored.rate, self.ecg_rate, self.highpass, self.powerline, self.standardise, self.clip
+            self.stored.rate,
+            self.ecg_rate,
+            self.highpass,
+            self.powerline,
+            self.standardise,
+            self.clip,
+            self.beat_samples or None,
         )
 
     @property
@@ -338,9 +355,10 @@ class EcgDataModule(L.LightningDataModule):
             "rate": options.rate,
             "highpass": options.highpass,
             "powerline": options.powerline,
+            **({} if options.beat is None else {"beat": options.beat}),
             "rows": hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest(),
         }
-        unscaled = SignalOptions(options.stored_rate, options.rate, options.highpass, options.powerline, "none")
+        unscaled = replace(options, standardise="none", clip=None)
         signals = StoredSignals(self.store, self.records, self.leads, unscaled)
         return training_scale(self.store.path / "statistics", key, self.leads, per_lead, rows, signals.read)
 

@@ -31,13 +31,19 @@ def check_options(data: EcgDataModule) -> None:
             raise OptionError(f"{name} is {value!r}.", f"One of {', '.join(get_args(kinds))}.", "Choose one of them.")
     if data.powerline not in (None, 50, 60):
         raise OptionError(f"powerline is {data.powerline} Hz.", "50, 60, or null for no smoothing.", "Europe has 50.")
-    for name in ("rate", "window", "highpass", "clip"):
+    for name in ("rate", "window", "beat", "highpass", "clip"):
         value = getattr(data, name)
         if value is not None and not 0 < value < float("inf"):
             raise OptionError(f"{name} is {value}.", "A number above 0, or null.", "Leave it at its default.")
     for name, least in (("batch_size", 1), ("num_workers", 0), ("seed", 0), ("fold_seed", 0)):
         if getattr(data, name) < least:
             raise OptionError(f"{name} is {getattr(data, name)}.", f"At least {least}.", "Leave it at its default.")
+    if data.beat is not None and data.window is not None:
+        raise OptionError(
+            f"beat is {data.beat:g} seconds and window is {data.window:g}.",
+            "One of them: a median beat is made of the whole record.",
+            "Leave one of them out.",
+        )
     _check_partition(data)
 
 
@@ -64,7 +70,8 @@ def check_against_store(data: EcgDataModule) -> None:
     """Check the options that depend on what the store holds.
 
     Raises:
-        OptionError: The rate is above the store's, a filter needs a higher one, or the window is longer than a record.
+        OptionError: The rate is above the store's, a filter needs a higher one, or the window or
+            the beat is too long for a record.
     """
     stored = data.stored
     if data.ecg_rate > stored.rate:
@@ -88,4 +95,10 @@ def check_against_store(data: EcgDataModule) -> None:
             f"window is {data.window:g} seconds.",
             f"At least two samples and at most the {seconds:g} seconds of a record.",
             "Leave it out to see whole records.",
+        )
+    if data.beat is not None and (data.beat > seconds / 2 or data.beat_samples < 2):
+        raise OptionError(
+            f"beat is {data.beat:g} seconds.",
+            f"At least two samples and at most {seconds / 2:g} seconds, half a record.",
+            "0.8 is usual.",
         )

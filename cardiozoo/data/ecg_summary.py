@@ -99,6 +99,8 @@ def processing(data: EcgDataModule) -> dict[str, Any]:
             "window_in_training": f"{data.window:g} s from a random place",
             "window_in_evaluation": "the whole record" if data.eval_window == "full" else f"{data.window:g} s, centred",
         }
+    if data.beat is not None:
+        window = {"beat": f"median of the record's beats, {data.beat:g} s around R; without a beat, no leads"}
     return {
         "leads": ", ".join(data.leads),
         "rows": f"12, in the order {' '.join(LEADS)}; leads that are absent or not shown are 0",

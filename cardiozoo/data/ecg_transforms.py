@@ -1,7 +1,7 @@
 """What is done to ECG samples between the store and a batch: gaps, filters, rate, scale; on a whole block of leads.
 
 Nothing of this is kept in the store, so each recipe chooses its own. The order is that of the functions below: ADC
-units to mV, gaps closed, high-pass, powerline, resampling, standardisation, clip.
+units to mV, gaps closed, high-pass, powerline, resampling, median beat, standardisation, clip.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from scipy import signal
 
 from cardiozoo.data.ecg import MISSING
+from cardiozoo.data.ecg_beats import median_beats
 from cardiozoo.data.ecg_filters import remove_drift, smooth_powerline
 
 Standardise = Literal["lead", "train", "train_lead", "none"]
@@ -36,6 +37,7 @@ class SignalOptions:
         standardise: lead (mean and sample sd of each lead of each record), train or train_lead (one mean and sd of the
             training split, or one a lead), none (mV).
         clip: Limit of the absolute value after standardisation, None for none.
+        beat: Samples of the median beat that stands in for the record, None for the record itself.
     """
 
     stored_rate: float
@@ -44,6 +46,7 @@ class SignalOptions:
     powerline: float | None = None
     standardise: Standardise = "lead"
     clip: float | None = None
+    beat: int | None = None
 
     @cached_property
     def ratio(self) -> Fraction:
@@ -53,6 +56,10 @@ class SignalOptions:
     def samples(self, stored: Any) -> Any:
         """Samples that `stored` samples of the store become (also of an array of numbers)."""
         return -(-stored * self.ratio.numerator // self.ratio.denominator)
+
+    def shown(self, stored: int) -> int:
+        """Samples that a model sees of a record of `stored` samples."""
+        return self.samples(stored) if self.beat is None else self.beat
 
 
 def to_millivolt(raw: Sequence[np.ndarray], gain: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,15 +178,18 @@ def transform(
 
     Returns:
         values float32 (B, L, S'), 0 in leads that are not usable and in the padding; usable bool (B, L), without the
-        leads that turned out to have no value, or one only; lengths int (B,) after resampling.
+        leads that turned out to have no value, or one only, and without any where a beat is wanted and none is found;
+        lengths int (B,) after resampling.
     """
     values, found = to_millivolt(raw, np.where(gain > 0, gain, 1.0).astype(np.float32, copy=False), lengths)
     stored, usable = values.shape[-1], usable & found
     out_lengths = options.samples(lengths.astype(np.int64))
+    if options.beat is not None:
+        out_lengths = np.full_like(out_lengths, options.beat)
     if (lengths == stored).all():
         values, usable = _transform_alike(values, usable, options, mean, sd)
     else:
-        padded = np.zeros((*values.shape[:2], options.samples(stored)), dtype=np.float32)
+        padded = np.zeros((*values.shape[:2], options.shown(stored)), dtype=np.float32)
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
             part, shown = _transform_alike(values[rows, :, :length], usable[rows], options, mean, sd)
@@ -200,6 +210,9 @@ def _transform_alike(
     """`transform` of records that have the same number of samples, no padding and no gaps."""
     constant = values.max(axis=-1) == values.min(axis=-1) if options.standardise == "lead" else None
     values = clean(values, options)
+    if options.beat is not None:
+        values, known = median_beats(values, usable, options.rate, options.beat)
+        usable = usable & known[:, None]
     if options.standardise == "lead":
         usable = usable & ~constant & standardise_leads(values)
     elif options.standardise != "none":

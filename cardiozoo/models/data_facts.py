@@ -8,7 +8,7 @@ from typing import Any
 from cardiozoo.data.ecg import LEADS
 
 #: Options of a data module that change the numbers in a batch, besides rate, samples and leads.
-PREPROCESSING = ("highpass", "powerline", "standardise", "clip", "timestep", "use_masks")
+PREPROCESSING = ("beat", "highpass", "powerline", "standardise", "clip", "timestep", "use_masks")
 FACTS = ("ecg_rate", "ecg_samples", "ecg_leads", *PREPROCESSING)
 
 

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from known_beats import record, truth_mask
 
-from cardiozoo.analysis.waves import Waves, delineate, known_windows, seen_part
+from cardiozoo.analysis.waves import Waves, beat_part, delineate, known_windows, seen_part
+from cardiozoo.data.ecg_beats import find_beats
 from cardiozoo.errors import OptionError
 
 
@@ -101,3 +102,16 @@ def test_waves_of_a_whole_record_are_found_again_in_the_part_that_a_model_sees()
     assert part.beats == 1 and part.missing == {"P": 0, "QRS": 0, "T": 0}
     nothing = seen_part(Waves.none(("P", "QRS", "T"), 5000, "neurokit2", "0 beats"), 500.0, 100.0, 256, 3.72)
     assert nothing.reason == "0 beats" and len(nothing.masks["P"]) == 256
+
+
+def test_waves_of_a_median_beat_are_the_usual_ones_around_r():
+    signal, beats = record(3, rate=500, heart_rate=60)
+    peaks = find_beats(signal, 500)
+    found = beat_part(delineate(signal, 500), peaks, 500, 250, 200)
+    r = peaks[3] / 500
+    beat = min(beats, key=lambda beat: abs(sum(beat["QRS"]) / 2 - r))
+    t = np.arange(200) / 250 - 0.4
+    for wave in ("P", "QRS", "T"):
+        assert overlap(found.masks[wave], (t >= beat[wave][0] - r) & (t <= beat[wave][1] - r)) > 0.6, wave
+    assert found.beats == 1 and found.missing == {"P": 0, "QRS": 0, "T": 0}
+    assert beat_part(delineate(np.zeros((12, 5000)), 500), np.zeros(0, dtype=int), 500, 250, 200).reason
