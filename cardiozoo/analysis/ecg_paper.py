@@ -22,6 +22,7 @@ from cardiozoo.analysis.ecg_layout import HEADER, Page, Stretch, lay_out, rows_o
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.errors import OptionError
 
+MM_PER_POINT = 25.4 / 72
 MM = 1 / 25.4
 #: mm a unit; leads that were standardised have no mV any more, a standard deviation of theirs is around 0.2 mV.
 GAINS = {"mV": 10.0, "sd": 2.5}
@@ -240,7 +241,9 @@ def _draw_waves(axes: Axes, page: Page, waves: Mapping[str, np.ndarray], rate: f
 def _draw_words(axes: Axes, page: Page, title: str, subtitle: str, synthetic: bool | None, scale: str) -> None:
     name = f"SYNTHETIC · {title}" if synthetic else title
     axes.text(page.left, page.height - 5.5, name, fontsize=11, fontweight="bold", color=INK, va="top")
-    axes.text(page.left, page.height - HEADER + 2.2, subtitle, fontsize=8, color=INK, va="bottom")
+    # Letters are as wide as half their height and a bit; on a narrow page they shrink until the line fits.
+    fitting = (page.width - page.left - 2) / max(len(subtitle), 1) / (0.56 * MM_PER_POINT)
+    axes.text(page.left, page.height - HEADER + 2.2, subtitle, fontsize=min(8, fitting), color=INK, va="bottom")
     axes.text(page.left, page.bottom - 3, scale, fontsize=8, color=INK, va="top")
     size = f"page {page.width:.0f} x {page.height:.0f} mm; true to scale at 100 %"
     axes.text(page.left, page.bottom - 7.5, size, fontsize=6, color=FAINT, va="top")

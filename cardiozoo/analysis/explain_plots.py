@@ -15,9 +15,10 @@ from cardiozoo.evaluation.figures import BLUE, GREY, ORANGE, TEAL, new_figure
 
 
 def lead_plot(table: pl.DataFrame, target: str, synthetic: bool) -> Figure:
-    """Share of each lead in the absolute attribution, with its interval, beside equal shares."""
-    figure = new_figure(8.5, 4.2, f"Importance of the leads for {target}", synthetic)
-    axes = figure.subplots()
+    """Share of each lead in the absolute attribution, beside equal shares, and its part in what tells records apart."""
+    spread = _known(table, "spread")
+    figure = new_figure(8.5, 6.2 if spread else 4.2, f"Importance of the leads for {target}", synthetic)
+    axes, *below = figure.subplots(1 + spread, 1, squeeze=False)[:, 0]
     own = table.sort("lead", maintain_order=True)
     order = {lead: i for i, lead in enumerate(LEADS)}
     own = own.with_columns(place=pl.col("lead").replace_strict(order, return_dtype=pl.Int64)).sort("place")
@@ -26,13 +27,18 @@ def lead_plot(table: pl.DataFrame, target: str, synthetic: bool) -> Figure:
     axes.axhline(even, color=GREY, linestyle=":", linewidth=1)
     axes.text(own.height - 0.45, even, "equal\nshares", fontsize=7, color=GREY, va="center", ha="left")
     axes.set(ylabel="share of the absolute attribution", xlim=(-0.6, own.height + 0.25))
+    for panel in below:
+        _bars(panel, own["lead"].to_list(), own, "spread", ORANGE)
+        panel.axhline(0, color=GREY, linewidth=0.8)
+        panel.set(ylabel="part in what tells\nrecords apart", xlim=(-0.6, own.height + 0.25))
     return figure
 
 
 def wave_plot(table: pl.DataFrame, target: str, synthetic: bool) -> Figure:
-    """Share of each wave beside its share of the time, and their ratio."""
-    figure = new_figure(8.5, 3.6, f"Importance of the waves for {target}", synthetic)
-    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
+    """Share of each wave beside its share of the time, their ratio, and its part in what tells records apart."""
+    spread = _known(table, "spread")
+    figure = new_figure(8.5 + 2.5 * spread, 3.6, f"Importance of the waves for {target}", synthetic)
+    left, right, *last = figure.subplots(1, 2 + spread, width_ratios=[1.3, 1] + [1] * spread)
     order = ["P", "Q", "QRS", "R", "S", "T", "other"]
     own = table.with_columns(place=pl.col("wave").map_elements(order.index, return_dtype=pl.Int64)).sort("place")
     names, x = own["wave"].to_list(), np.arange(own.height)
@@ -45,6 +51,10 @@ def wave_plot(table: pl.DataFrame, target: str, synthetic: bool) -> Figure:
     _bars(right, names, own, "enrichment", TEAL)
     right.axhline(1, color=GREY, linestyle=":", linewidth=1)
     right.set(ylabel="attribution share / time share")
+    for panel in last:
+        _bars(panel, names, own, "spread", ORANGE)
+        panel.axhline(0, color=GREY, linewidth=0.8)
+        panel.set(ylabel="part in what tells records apart")
     return figure
 
 
@@ -138,6 +148,11 @@ def traversal_plot(walk: Traversal, rate: float, unit: str, synthetic: bool, sec
     steps = f"{walk.steps[0]:+g} sd (blue) to {walk.steps[-1]:+g} sd (red) of the dimension, the others unchanged"
     figure.supxlabel(steps, fontsize=8)
     return figure
+
+
+def _known(table: pl.DataFrame, column: str) -> bool:
+    """Whether a column is there and has numbers; one record alone has no spread."""
+    return column in table.columns and bool(np.isfinite(table[column].to_numpy()).any())
 
 
 def _bars(axes, names: list[str], table: pl.DataFrame, column: str, color: str) -> None:

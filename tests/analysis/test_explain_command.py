@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from made_runs import SAMPLES, write_run
+from made_runs import RATE, SAMPLES, write_run
 from planted_model import PlantedModel
 
 from cardiozoo.analysis.records import split_ids
@@ -118,6 +118,34 @@ def test_a_fine_tuned_run_uses_signals_and_shows_its_encoder(vae_run: Path, ecg_
     assert (run / "explain" / "traversal.png").is_file()
     layers = pl.read_csv(run / "explain" / "sanity.csv")["last"].to_list()
     assert layers[0].startswith("head") and layers[-1].startswith("encoder")
+
+
+def test_where_a_model_sees_median_beats_each_wave_has_its_window_around_r(ecg_store_folder: Path, tmp_path: Path):
+    from cardiozoo.models.multimodal_cnn import MultimodalCnn
+
+    torch.manual_seed(0)
+    model = MultimodalCnn(
+        ecg_samples=80, ecg_rate=RATE, num_classes=1, class_names=["pulmonary hypertension"], task_kind="binary",
+        latent_size=4, channels=(2, 2, 2), hidden_size=4,
+    )  # fmt: skip
+    run = write_run(tmp_path / "run", model, ecg_store_folder, beat=0.8)
+    late = np.random.default_rng(0).uniform(0, 1, (40, 1))[:, 0]  # as the store's spikes were drawn
+    rows = [
+        {"id": f"r{row:04d}", "wave": wave, "onset": beat - begin - before, "offset": beat - begin - before + 0.1}
+        for row, begin in enumerate(late)
+        for beat in np.arange(0.4, 5.5, 0.8)
+        for wave, before in (("QRS", 0.05), ("P", 0.2))
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "truth.parquet")
+    command = ["explain", str(run), "--cohort", "4", "--truth", str(tmp_path / "truth.parquet"), "--pages", "1"]
+    assert main([*command, "--sanity", "0", *QUICK]) == 0
+    assert np.load(run / "explain" / "attributions.npz")["values"].shape[1:] == (12, 80)
+    found = pl.read_csv(run / "explain" / "wave_windows.csv")
+    for wave, onset in (("P", 0.2), ("QRS", 0.35)):
+        own = found.filter(pl.col("wave") == wave)
+        assert own.height == 4 and np.abs(own["onset"].to_numpy() - onset).max() < 0.035
+        assert np.abs(own["offset"].to_numpy() - onset - 0.1).max() < 0.035
+    assert len(list((run / "explain").glob("sample-*.png"))) == 1
 
 
 def test_bad_input_is_told_in_words(planted_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
