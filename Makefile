@@ -32,7 +32,7 @@ test: $(READY)
 truth: $(READY)
 	$(BIN)/python examples/planted_truth.py --work build/truth
 
-# The same for ECGs: about an hour and a half on two cores.
+# The same for ECGs: about an hour on two cores.
 truth_ecg: $(READY)
 	$(BIN)/python examples/planted_truth_ecg.py --work build/truth_ecg
 
