@@ -19,6 +19,10 @@ class CardiozooError(Exception):
         super().__init__("\n".join(part for part in (came, accepted, next_step) if part))
 
 
+class CardiozooWarning(UserWarning):
+    """What a user should know though the run goes on; the command line prints it without the line of code."""
+
+
 class UnknownNameError(CardiozooError, ValueError):
     """A model, data module, recipe, task or option value that nobody has registered."""
 

@@ -137,7 +137,7 @@ def with_spread(
     """Add ``spread``, ``spread_low``, ``spread_high``: cov(signed sum, total) / var(total) over the records.
 
     The signed sums of a record add up to the total (the output less that of the baseline, by completeness), so the
-    parts add up to 1. A part is negative where it works against the others.
+    parts add up to 1. A part is negative where it works against the others. Fewer than three patients give no interval.
 
     Args:
         importance: What `cohort_importance` returned.
@@ -156,6 +156,8 @@ def with_spread(
     total = np.array([totals[s] for s in kept])
     draws = PatientDraws(np.array([patients[s] for s in kept]), n, seed)
     drawn = np.stack([_spread(sums, total, times[draws.codes].astype(float)) for times in draws])
+    if draws.patients < 3:  # each draw is one line through the same two points: an interval of no width
+        drawn[:] = np.nan
     values = _spread(sums, total, np.ones(len(kept)))
     intervals = [Interval.from_draws(value, drawn[:, j]) for j, value in enumerate(values)]
     limits = {"spread": "value", "spread_low": "low", "spread_high": "high"}

@@ -7,8 +7,10 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
+from typing import Any
 
-from cardiozoo.errors import CardiozooError
+from cardiozoo.errors import CardiozooError, CardiozooWarning
 
 # command -> (module with ``run(argv) -> int``, one line of help). ``--help`` prints them in this order.
 COMMANDS = {
@@ -33,6 +35,7 @@ Examples:
   cardiozoo test --run runs/drfuse/mimic_cxr_ehr/20260101-120000
 """
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+_STANDARD = warnings.showwarning
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     # `list` is a command's module here once that command has run, hence no list(argv).
     argv = [*(sys.argv[1:] if argv is None else argv)]
     try:
-        return _dispatch(argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _dispatch(argv)
     except CardiozooError as error:
         if os.environ.get("CARDIOZOO_DEBUG"):
             traceback.print_exc()
@@ -54,6 +59,13 @@ def main(argv: list[str] | None = None) -> int:
         # The reader (`| head`) has gone; what is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    if issubclass(category, CardiozooWarning):
+        print(f"cardiozoo: {message}", file=sys.stderr)
+    else:
+        _STANDARD(message, category, *place)
 
 
 def _dispatch(argv: list[str]) -> int:

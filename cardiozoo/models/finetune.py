@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import CheckpointError, OptionError
+from cardiozoo.errors import CardiozooWarning, CheckpointError, OptionError
 from cardiozoo.models.base import Optimizer, Schedule, ZooModel
 from cardiozoo.models.data_facts import data_facts, differences, plain
 from cardiozoo.models.encoders import (
@@ -240,7 +240,7 @@ class FineTune(ZooModel):
                 + ("" if fatal else " --model.mismatch warn goes on all the same."),
             )
         for words in {*minor, *grave} - self._said:
-            warnings.warn(f"Encoder {type(self.encoder).__name__}: {words}.", stacklevel=3)
+            warnings.warn(f"Encoder {type(self.encoder).__name__}: {words}.", CardiozooWarning, stacklevel=3)
             self._said.add(words)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cardiozoo.data.batch import Batch
 from cardiozoo.data.tasks import TaskKind
-from cardiozoo.errors import OptionError, check_choice
+from cardiozoo.errors import CardiozooWarning, OptionError, check_choice
 from cardiozoo.models.base import Optimizer, Schedule, presence
 from cardiozoo.models.checkpoints import read_state
 from cardiozoo.models.ecg import EcgNetwork, mean_over_time
@@ -242,5 +242,6 @@ def _check(sizes: Architecture, samples: int) -> None:
         warnings.warn(
             f"{shortenings} shortenings by {sizes.stride} leave {length} of {samples} samples, so the mean over time "
             "averages next to nothing. That is the published network; a stride of 2 keeps more.",
+            CardiozooWarning,
             stacklevel=3,
         )

@@ -103,6 +103,15 @@ def test_spread_is_what_tells_records_apart():
     assert table["spread"].is_nan().all()
 
 
+def test_two_patients_give_a_spread_without_an_interval():
+    values = np.random.default_rng(4).normal(size=(2, 12, 50)).astype(np.float32)
+    found, patients = attribution(values), {0: "a", 1: "b"}
+    leads = lead_table(found, [0, 1])
+    table = with_spread(cohort_importance(leads, "lead", patients, n=20), leads, "lead", found, [0, 1], patients, n=20)
+    assert table["spread"].sum() == pytest.approx(1)
+    assert table["spread_low"].is_nan().all() and table["spread_high"].is_nan().all()
+
+
 def test_published_counts():
     values = np.zeros((1, 12, 100))
     values[0, 0] = np.linspace(-1, 1, 100)

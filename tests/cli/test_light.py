@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 
+import pytest
+
 from cardiozoo.cli import COMMANDS, main
+from cardiozoo.errors import CardiozooWarning
 
 HEAVY = ("torch", "lightning", "polars", "numpy", "jsonargparse", "tiny_zoo")
 PROGRAM = """
@@ -94,3 +98,18 @@ def test_the_console_script_and_the_module_are_the_same(
 ) -> None:
     done = cardiozoo("--version")
     assert done.returncode == 0 and done.stdout.startswith("cardiozoo ")
+
+
+def test_own_warnings_are_told_without_the_line_of_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(argv: list[str]) -> int:
+        warnings.warn("own words", CardiozooWarning, stacklevel=1)
+        warnings.warn("others' words", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("cardiozoo.cli._dispatch", warn)
+    with pytest.warns(UserWarning) as others:
+        assert main(["list"]) == 0
+    assert capsys.readouterr().err == "cardiozoo: own words\n"
+    assert [str(warning.message) for warning in others] == ["others' words"]

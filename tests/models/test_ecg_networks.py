@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from cardiozoo.data.ecg import LEADS
-from cardiozoo.errors import CheckpointError, OptionError
+from cardiozoo.errors import CardiozooWarning, CheckpointError, OptionError
 from cardiozoo.models.ecg_windows import join, windows
 from cardiozoo.models.multimodal_cnn import MultimodalCnn
 from cardiozoo.models.resnet1d import ResNet1d, same_padding
@@ -194,7 +194,7 @@ def test_impossible_sizes_are_refused(cls, init, words):
 
 
 def test_a_network_that_shortens_to_nothing_warns():
-    with pytest.warns(UserWarning, match="8 shortenings by 3 leave 1 of 5000 samples"), torch.device("meta"):
+    with pytest.warns(CardiozooWarning, match="8 shortenings by 3 leave 1 of 5000 samples"), torch.device("meta"):
         ResNet1d()
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("error")

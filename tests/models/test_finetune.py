@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from cardiozoo.data.ecg import LEADS
-from cardiozoo.errors import CheckpointError, OptionError
+from cardiozoo.errors import CardiozooWarning, CheckpointError, OptionError
 from cardiozoo.models.cxr_resnet import CxrResNet
 from cardiozoo.models.drfuse import DrFuse
 from cardiozoo.models.ehr_lstm import EhrLstm
@@ -323,9 +323,9 @@ def test_another_rate_is_refused_before_anything_is_built(encoders):
 
 
 def test_other_processing_may_be_allowed_and_is_said_then(encoders):
-    with pytest.warns(UserWarning, match="highpass None, trained with 0.5"):
+    with pytest.warns(CardiozooWarning, match="highpass None, trained with 0.5"):
         fit(build(encoders, mismatch="warn"), Cohort(highpass=None), epochs=1)
-    with pytest.warns(UserWarning, match="trained with V1, V2.* gets zeros there"):
+    with pytest.warns(CardiozooWarning, match="trained with V1, V2.* gets zeros there"):
         build(encoders, ecg_leads=LIMB)
 
 
