@@ -24,6 +24,8 @@ from cardiozoo.data.disk_space import lacks_room
 from cardiozoo.data.store import MANIFEST, sha256_of
 from cardiozoo.errors import CardiozooError, StoreError
 
+_OURS = {"building.json", "building.json.tmp", "stages", "scratch", "store"}
+
 
 class StoreBuilder:
     """Builds the store `out`; use it as a context manager, run its stages in order, then `finish`.
@@ -37,7 +39,8 @@ class StoreBuilder:
         say: Receives one line about each decision (resuming, starting clean).
 
     Raises:
-        StoreError: `out` exists and may not be replaced, another process builds it, or the disk is full.
+        StoreError: `out` exists and may not be replaced, there is something else where it is built, another process
+            builds it, or the disk is full.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class StoreBuilder:
         self.work = self.out.with_name(self.out.name + ".partial")
         self.store, self.scratch, self.stages = (self.work / part for part in ("store", "scratch", "stages"))
         self._lock: int | None = None
+        self._passed: set[str] = set()  # stages that are done, in this run or an earlier one
 
     def __enter__(self) -> StoreBuilder:
         self._check_target()
@@ -87,15 +91,17 @@ class StoreBuilder:
             The facts.
         """
         mark = self.stages / f"{name}.json"
-        if mark.is_file():
-            saved = json.loads(mark.read_text())
+        saved = read_json(mark)
+        if saved is not None:
             if saved["outputs"] == self._sizes(outputs or []):
+                self._passed.add(name)
                 return saved["facts"]
             self.say(f"Stage '{name}' is incomplete on disk and runs again.")
         with disk_errors(self.work):
-            self._forget_from(name)
+            self._forget_the_rest()
             facts = run()
-            write_json(mark, {"facts": facts, "outputs": self._sizes(outputs or []), "order": len(self._marks())})
+            write_json(mark, {"facts": facts, "outputs": self._sizes(outputs or []), "order": len(self._passed)})
+        self._passed.add(name)
         return json.loads(mark.read_text())["facts"]
 
     def finish(self, manifest: dict[str, Any], progress: Callable[[int], None] | None = None) -> Path:
@@ -137,6 +143,8 @@ class StoreBuilder:
 
     def _check_target(self) -> None:
         replaced = self._replaced
+        if replaced.exists() and not (replaced / MANIFEST).is_file():
+            raise _not_ours(replaced)
         if replaced.exists() and not self.out.exists():
             os.rename(replaced, self.out)  # a run was killed between the two renames of an overwrite
         if self.out.exists() and not self.overwrite:
@@ -153,6 +161,8 @@ class StoreBuilder:
             )
 
     def _make_work_folder(self) -> None:
+        if self.work.exists() and not (self.work.is_dir() and _OURS >= {path.name for path in self.work.iterdir()}):
+            raise _not_ours(self.work)
         try:
             self.work.mkdir(parents=True, exist_ok=True)
             writable = os.access(self.work, os.W_OK)
@@ -186,7 +196,7 @@ class StoreBuilder:
     def _resume_or_clean(self) -> None:
         building = self.work / "building.json"
         fingerprint = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
-        old = _read_json(building)
+        old = read_json(building)
         if old is not None and old.get("fingerprint") == fingerprint:
             done = [path.stem for path in self._marks()]
             self.say(f"Resuming a killed run in {self.work}; finished stages: {', '.join(done) or 'none'}.")
@@ -203,14 +213,14 @@ class StoreBuilder:
         write_json(building, {"fingerprint": fingerprint, "identity": self.identity})
 
     def _marks(self) -> list[Path]:
-        return sorted(self.stages.glob("*.json"), key=lambda path: json.loads(path.read_text())["order"])
+        marks = [(saved["order"], path) for path in self.stages.glob("*.json") if (saved := read_json(path))]
+        return [path for _, path in sorted(marks)]
 
-    def _forget_from(self, name: str) -> None:
-        """Later stages have read what stage `name` wrote: when it runs again, so do they."""
-        marks = self._marks()
-        names = [path.stem for path in marks]
-        for path in marks[names.index(name) :] if name in names else []:
-            path.unlink()
+    def _forget_the_rest(self) -> None:
+        """Later stages have read what this one writes: when it runs again, so do they."""
+        for path in self.stages.glob("*.json"):
+            if path.stem not in self._passed:
+                path.unlink()
 
     def _sizes(self, outputs: list[str]) -> dict[str, int]:
         return {name: (self.work / name).stat().st_size if (self.work / name).is_file() else -1 for name in outputs}
@@ -258,11 +268,20 @@ def write_json(path: Path, content: Any) -> None:
     _sync(path.parent)
 
 
+def _not_ours(place: Path) -> StoreError:
+    return StoreError(
+        f"{place} holds what no run of cardiozoo has left there.",
+        "The place beside the store where it is built: free, or with the work of a killed run.",
+        "Choose another --out, or move away what lies there.",
+    )
+
+
 def _amount(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What `write_json` has written; None if there is nothing, or something else."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -14,6 +14,7 @@ from scipy.io import savemat
 from cardiozoo.data.ecg import LEADS, MISSING
 from cardiozoo.data.ecg_standard import standardise
 from cardiozoo.data.readers.ecg import read_ecg
+from cardiozoo.data.readers.wfdb_files import files_of_record
 from cardiozoo.errors import RecordError
 
 SAMPLE = Path(__file__).parent / "ptbxl_sample"
@@ -331,3 +332,15 @@ def test_a_header_without_length_or_rate(tmp_path: Path) -> None:
     assert record.rate == 250 and record.digital.shape == (12, 5000) and len(record.notes) == 2
     header.write_text(text.replace("b 12 500 5000", "b 12 500/500(0) 5000 25:61:00 31/02/2020"))
     assert read_ecg(header).rate == 500 and read_ecg(header).time is None
+
+
+def test_all_files_of_a_record_are_known_by_its_header(tmp_path: Path) -> None:
+    (tmp_path / "m.hea").write_text("m/3 2 500 2000\n# a comment\nm_1 1000\n~ 500\nm_2 500\n")
+    (tmp_path / "m_1.hea").write_text("m_1 2 500 1000\nother.dat 16 200 16 0 0 0 0 I\nmore.xyz 16 200 16 0 0 0 0 vx\n")
+    names = {Path(path).name for path in files_of_record(str(tmp_path / "m.hea"))}
+    assert {"m_1.hea", "other.dat", "more.xyz", "m_2.hea"} <= names
+    from_data = {Path(path).name for path in files_of_record(str(tmp_path / "m_1.dat"))}
+    assert from_data == {"m_1.hea", "other.dat", "more.xyz"}
+    assert files_of_record(str(tmp_path / "x.xml")) == [] and files_of_record(str(tmp_path / "none.dat")) == [
+        str(tmp_path / "none.hea")
+    ]

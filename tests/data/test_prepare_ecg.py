@@ -227,6 +227,22 @@ def test_a_killed_run_goes_on_without_reading_finished_shards_again(
     assert same_bytes(out, whole)
 
 
+@pytest.mark.parametrize("damage", ["mark", "signals.npy", "gain.npy"])
+def test_a_killed_run_reads_again_what_the_disk_has_lost(
+    own: Path, tmp_path: Path, small_shards: int, damage: str
+) -> None:
+    out = tmp_path / "store"
+    subprocess.run([sys.executable, "-c", KILLED, str(own), str(out), "1"], check=False)
+    work = tmp_path / "store.partial"
+    if damage == "mark":
+        mark = min((work / "scratch" / "shards").glob("*.json"))
+        mark.write_text(mark.read_text()[:100])
+    else:
+        os.truncate(work / "store" / damage, 150)
+    prepare(own, out, workers=1, **SHORT)
+    assert same_bytes(out, prepare(own, tmp_path / "whole", workers=1, **SHORT))
+
+
 def test_a_killed_run_with_other_files_starts_clean(
     own: Path, tmp_path: Path, small_shards: int, capfd: pytest.CaptureFixture[str]
 ) -> None:

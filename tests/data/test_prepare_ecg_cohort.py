@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,33 @@ def test_a_record_listed_again_stays_once_and_contradictions_leave(folder: Path)
     assert store.table("records.parquet")["id"].to_list() == ["r0", "r2", "r3"]
     assert store.manifest["exclusions"] == {"record listed again with other values": 2, "record listed again": 2}
     assert store.table("records.parquet")["target/mPAP"].to_list() == [15.5, 21.5, 24.5]
+
+
+def test_one_record_is_known_under_every_way_to_its_file(folder: Path) -> None:
+    (folder / "link").symlink_to(folder, target_is_directory=True)
+    others = [{**rows(2)[1], "path": f"../{folder.name}/r1", "patient": "other"}]
+    others += [{**rows(3)[2], "path": str(folder / "r2")}, {**rows(4)[3], "path": "link/r3", "mPAP": 99}]
+    store = prepared(folder, [*rows(4), *others])
+    assert store.table("records.parquet")["path"].to_list() == ["r0.hea", "r2.hea"]
+    assert store.manifest["exclusions"] == {"record listed again with other values": 4, "record listed again": 1}
+
+
+def test_a_killed_run_starts_clean_when_signals_of_another_name_have_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    header = folder / "r1.hea"
+    header.write_text(header.read_text().replace("r1.dat", "signals_of_1.bin"))
+    moved = (folder / "r1.dat").rename(folder / "signals_of_1.bin")
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("cardiozoo.data.prepare.ecg.read_shards", killed)
+        prepared(folder, rows(3))
+    os.utime(moved, (1, 1))
+    prepared(folder, rows(3))
+    assert "Starting clean" in capfd.readouterr().err
 
 
 def test_without_patients_every_record_is_its_own_and_it_is_said(folder: Path) -> None:

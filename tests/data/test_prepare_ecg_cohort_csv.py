@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,35 @@ def test_what_is_no_table_is_refused(folder: Path, content: bytes) -> None:
     with pytest.raises(RawDataError) as caught:
         prepare(folder / "t.csv", folder / "store", **SHORT)
     assert caught.value.came and caught.value.accepted and caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("Müller/r1,60,41", r"1 rows have another number of cells than the 4 .* line 3 \(3\)"),
+        ("Müller/r1,p2,60,41,5", r"line 3 \(5\)"),
+        ('Müller/r1,"P1 Jane Doe,50,41', "quotation mark|end of data|line 3"),
+    ],
+)
+def test_rows_that_lack_a_cell_stop_the_run_and_are_not_quoted(folder: Path, row: str, words: str) -> None:
+    text = f"path,patient,age,mPAP\nMüller/r0,p1,50,20\n{row}\n"
+    with pytest.raises(RawDataError, match=words) as caught:
+        prepared(folder / "t.csv", text)
+    assert "Jane" not in str(caught.value) and "p2" not in str(caught.value)
+
+
+def test_empty_cells_blank_rows_and_unnamed_columns_are_no_lack(folder: Path) -> None:
+    text = "path,patient,mPAP,\nMüller/r0,p1,20,\n\n  \nMüller/r1,p2,\n,,,\nMüller/r2,p3,22\n"
+    records = prepared(folder / "t.csv", text).table("records.parquet")
+    assert records["patient"].to_list() == ["p1", "p2", "p3"]
+    assert records["target/mPAP"].to_list() == [20, None, 22]
+
+
+def test_a_compressed_table_is_read_alike_and_a_cut_one_refused(folder: Path) -> None:
+    packed = gzip.compress("path;mPAP\nMüller/r0;20,5\nMüller/r1;21,5\n".encode())
+    (folder / "t.csv.gz").write_bytes(packed)
+    out = prepare(folder / "t.csv.gz", folder / "store", **SHORT)
+    assert Store.open(out).table("records.parquet")["target/mPAP"].to_list() == [20.5, 21.5]
+    (folder / "t.csv.gz").write_bytes(packed[:-9])
+    with pytest.raises(RawDataError, match="cut short or damaged"):
+        prepare(folder / "t.csv.gz", folder / "store2", **SHORT)

@@ -160,6 +160,34 @@ def test_finished_stages_are_not_repeated_unless_options_differ_or_their_files_d
     assert ran == ["one", "two"] * 3 and Store.open(tmp_path / "s").has("two")
 
 
+@pytest.mark.parametrize("ending", ["partial", "replaced"])
+def test_what_others_left_beside_the_store_stays(tmp_path: Path, ending: str) -> None:
+    own = tmp_path / f"s.{ending}" / "thesis.txt"
+    own.parent.mkdir()
+    own.write_text("years")
+    with pytest.raises(StoreError, match="no run of cardiozoo") as caught:
+        build(tmp_path / "s", overwrite=True)
+    assert caught.value.accepted and caught.value.next_step
+    assert own.read_text() == "years" and not (tmp_path / "s").exists()
+
+
+def test_a_damaged_mark_is_work_to_be_done_again(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def run() -> None:
+        with StoreBuilder(tmp_path / "s", "toy", {}) as builder:
+            for name in ("one", "two", "three"):
+                builder.stage(name, lambda name=name: ran.append(name) or {})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    (tmp_path / "s.partial/stages/two.json").write_text('{"facts": ')
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert ran == ["one", "two", "three", "two", "three"]
+
+
 def test_two_processes_do_not_build_one_store(tmp_path: Path) -> None:
     with StoreBuilder(tmp_path / "s", "toy", {}), pytest.raises(StoreError, match="Another process"):
         StoreBuilder(tmp_path / "s", "toy", {}).__enter__()

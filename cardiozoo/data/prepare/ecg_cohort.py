@@ -18,6 +18,7 @@ from cardiozoo.data.prepare.ecg_form import DEFAULT_QUALITY, Cut, Duplicates, Ec
 from cardiozoo.data.prepare.ecg_listing import Listing, look_for_files
 from cardiozoo.data.prepare.release import read_simulator
 from cardiozoo.data.readers.ecg import FORMATS
+from cardiozoo.data.readers.wfdb_files import files_of_record
 from cardiozoo.data.splits import assign_splits, check_fractions
 from cardiozoo.errors import OptionError, RawDataError
 
@@ -118,7 +119,7 @@ def prepare(
         patients = listing.table["patient"].to_numpy().astype(str)
         split = assign_splits(patients, split_seed, test_fraction, val_fraction)
         listing.table = listing.table.with_columns(pl.Series("split", split, dtype=pl.String))
-    fingerprint = look_for_files(listing, folder, beside=(".dat", ".mat"))
+    fingerprint = look_for_files(listing, folder, files_of_record)
     options = {
         "sex_code": sex_code,
         "age_unit": age_unit,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import zlib
 from pathlib import Path
 
 import polars as pl
 
-from cardiozoo.data.prepare.tables import read_text_table
+from cardiozoo.data.prepare.tables import read_text_table, why_not_parsed
 from cardiozoo.errors import RawDataError
 
 _SEPARATORS = (",", ";", "\t")
@@ -21,28 +23,29 @@ def read_user_table(path: Path, nothing: tuple[str, ...]) -> tuple[pl.DataFrame,
     """A table as text columns, blanks around fields removed, empty fields and rows null or gone; and what was assumed.
 
     Fields may be separated by commas, semicolons or tabs. Where it is not the comma, a column of numbers with commas
-    has decimal commas. Text that is no UTF-8 (or UTF-16 that says so) is read as Windows-1252.
+    has decimal commas. Text that is no UTF-8 (or UTF-16 that says so) is read as Windows-1252. A row with fewer cells
+    than names is an error: nobody knows which cell it lacks.
 
     Args:
         path: The file, or the same compressed (``.gz``).
         nothing: Fields, in lower case, that stand for no value.
 
     Raises:
-        RawDataError: The file is absent, empty or no table, or a column is there twice.
+        RawDataError: The file is absent, empty or no table, a column is there twice, or rows have not as many cells.
     """
-    if path.suffix.lower() == ".gz" or not path.is_file():
-        return read_text_table(path, lower=False), []
+    if not path.is_file():
+        return read_text_table(path, lower=False), []  # which says so
     text, notes = _text(path)
     try:
         separator = _separator(text)
         header = _header(path, text, separator)
     except csv.Error as error:
         raise _unreadable(path, f"its first line is no line of column names: {error}") from error
+    _check_cells(path, text, separator, header)
     try:
         table = pl.read_csv(io.BytesIO(text.encode()), separator=separator, infer_schema=False, new_columns=header)
     except pl.exceptions.PolarsError as error:
-        # the engine quotes the line it fails at: records of patients belong in no log
-        raise _unreadable(path, str(error).splitlines()[0][:120]) from None
+        raise _unreadable(path, why_not_parsed(error)) from None
     named = [name for name in header if not name.startswith(_UNNAMED)]
     if len(named) < len(header):
         notes.append("Columns without a name are left out.")
@@ -61,8 +64,11 @@ def _text(path: Path) -> tuple[str, list[str]]:
     notes: list[str] = []
     try:
         content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+    except (EOFError, zlib.error) as error:
+        raise _unreadable(path, "the compressed data are cut short or damaged") from error
     except OSError as error:
-        raise _unreadable(path, error.strerror or "the system refuses") from error
+        raise _unreadable(path, error.strerror or str(error)) from error
     try:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
@@ -95,6 +101,27 @@ def _header(path: Path, text: str, separator: str) -> list[str]:
             f"{path} has more than one column {', '.join(map(repr, twice))}.", "Each column once.", "Rename them."
         )
     return [name or f"{_UNNAMED} {place + 1}" for place, name in enumerate(header)]
+
+
+def _check_cells(path: Path, text: str, separator: str, header: list[str]) -> None:
+    """Refuse rows that are shorter or longer than the line of names; parsers fill up the shorter ones in silence."""
+    needed = max(place for place, name in enumerate(header, 1) if not name.startswith(_UNNAMED))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    wrong: list[tuple[int, int]] = []
+    try:
+        for cells in rows:
+            if not needed <= len(cells) <= len(header) and any(cell.strip() for cell in cells):
+                wrong.append((rows.line_num, len(cells)))
+    except csv.Error as error:
+        raise _unreadable(path, f"line {rows.line_num}: {error}") from error
+    if wrong:
+        line, cells = wrong[0]
+        raise RawDataError(
+            f"{path}: {len(wrong):,} rows have another number of cells than the {len(header)} of the line of names, "
+            f"the first in line {line} ({cells}).",
+            "A cell for each column in every row, empty where there is no value.",
+            "Correct these rows, or take them out; a last line that was cut short is a sign of a table that was cut.",
+        )
 
 
 def _with_points(table: pl.DataFrame, nothing: tuple[str, ...]) -> tuple[pl.DataFrame, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -81,7 +82,7 @@ def read_cohort(path: Path, root: Path, sex_code: SexCode | None, age_unit: AgeU
     if not targets:
         listing.note("The table has no target: every column has a meaning of its own.")
     listing.exclude(pl.col("path").is_null(), "no path")
-    _exclude_repeated(listing)
+    _exclude_repeated(listing, root)
     return listing
 
 
@@ -234,10 +235,13 @@ def _add_splits(listing: Listing, raw: pl.DataFrame) -> None:
         listing.table = listing.table.with_columns(split_of_folds(listing.table["fold"], listing).alias("split"))
 
 
-def _exclude_repeated(listing: Listing) -> None:
+def _exclude_repeated(listing: Listing, root: Path) -> None:
     """Rows of one record: the first stays where they agree; where they do not, nobody knows which is right."""
     table = listing.table
-    keys = [_record_of(file) for file in table["file"].to_list()]
+    # folders, not files, are followed to where links lead: some tools keep equal files once, and link to them
+    folder = cache(lambda path: os.path.realpath(root / path))
+    split = [os.path.split(_record_of(file)) for file in table["file"].to_list()]
+    keys = [os.path.join(folder(path), name) for path, name in split]
     key = ["_key", "index"] if "index" in table.columns else ["_key"]
     table = table.with_columns(pl.Series("_key", keys, dtype=pl.String))
     facts = [name for name in table.columns if name not in ("id", "path", "file", *key)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
@@ -90,13 +91,18 @@ class Listing:
         }
 
 
-def look_for_files(listing: Listing, root: Path, beside: tuple[str, ...] = ()) -> str:
+def data_file(header: str) -> list[str]:
+    """The ``.dat`` of a header, where a release has one of the same name for each."""
+    return [os.path.splitext(header)[0] + ".dat"]
+
+
+def look_for_files(listing: Listing, root: Path, others: Callable[[str], list[str]]) -> str:
     """Take out the records whose file is absent.
 
     Args:
         listing: Its ``file`` is relative to `root`, or absolute.
         root: The folder of the release.
-        beside: Endings of further files of a record that count for the fingerprint, such as ``.dat``.
+        others: The further files of the record that a file belongs to.
 
     Returns:
         A fingerprint of sizes and times of change of all files, by which a killed run knows whether they are the same.
@@ -108,7 +114,7 @@ def look_for_files(listing: Listing, root: Path, beside: tuple[str, ...] = ()) -
         for first in range(0, len(files), block):
             part = files[first : first + block]
             chunks = [part[start : start + chunk] for start in range(0, len(part), chunk)]
-            found = [facts for some in pool.map(lambda some: _facts_of(some, beside), chunks) for facts in some]
+            found = [facts for some in pool.map(lambda some: _facts_of(some, others), chunks) for facts in some]
             for n, facts in enumerate(found):
                 there[first + n] = facts[0] is not None
                 digest.update(repr(facts).encode())
@@ -117,10 +123,9 @@ def look_for_files(listing: Listing, root: Path, beside: tuple[str, ...] = ()) -
     return digest.hexdigest()
 
 
-def _facts_of(files: list[str], beside: tuple[str, ...]) -> list[tuple[tuple[int, int] | None, ...]]:
-    """Size and time of change of each file and of those beside it, None where there is none."""
-    stems = (os.path.splitext(file)[0] for file in files)
-    return [(_stat(file), *(_stat(stem + end) for end in beside)) for file, stem in zip(files, stems, strict=True)]
+def _facts_of(files: list[str], others: Callable[[str], list[str]]) -> list[tuple[tuple[int, int] | None, ...]]:
+    """Size and time of change of each file and of the others of its record, None where there is none."""
+    return [tuple(_stat(path) for path in (file, *others(file))) for file in files]
 
 
 def _stat(path: str) -> tuple[int, int] | None:

@@ -13,13 +13,13 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from cardiozoo.data.prepare.ecg_worker import Job, ShardWriter, as_json
-from cardiozoo.data.store_builder import write_json
+from cardiozoo.data.store_builder import read_json, write_json
 from cardiozoo.errors import OptionError, StoreError
 
 SHARD = 256
@@ -49,7 +49,7 @@ def read_shards(
     """
     marks.mkdir(parents=True, exist_ok=True)
     firsts = range(0, len(records), SHARD)
-    waiting = deque(first for first in firsts if not _mark(marks, first).is_file())
+    waiting = _not_done(job, marks, firsts)
     done_before = sum(min(SHARD, len(records) - first) for first in firsts) - _records_in(waiting, len(records))
     advance(done_before)
     lock = threading.Lock()
@@ -138,7 +138,7 @@ class _Worker:
         if "error" in answer:
             raise StoreError(
                 f"A worker failed: {answer['error']}.",
-                "",
+                "Records that can be read, or are refused with a reason.",
                 "Run the same command again: it goes on after the finished shards.",
             )
         return answer["facts"]
@@ -168,9 +168,19 @@ class _Worker:
         code = self.process.wait()
         return StoreError(
             f"A worker process ended without an answer (exit status {code}; -9 is often a lack of memory).",
-            "",
+            "Workers that live until their records are read.",
             "Run the same command again, perhaps with fewer --workers: it goes on after the finished shards.",
         )
+
+
+def _not_done(job: Job, marks: Path, firsts: Iterable[int]) -> deque[int]:
+    """Shards without a mark, and those whose rows the arrays do not hold: a failing disk may have kept only the one."""
+    writer = ShardWriter(job)
+    try:
+        marked = ((first, read_json(_mark(marks, first))) for first in firsts)
+        return deque(first for first, facts in marked if facts is None or not writer.holds(first, facts))
+    finally:
+        writer.close()
 
 
 def _records_in(firsts: deque[int], total: int) -> int:

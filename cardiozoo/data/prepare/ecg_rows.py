@@ -41,6 +41,10 @@ class RowFile:
             raise ValueError(f"{self.path.name}: a row of {len(data)} bytes instead of {self.row_bytes}")
         self._put(data, _HEADER_BYTES + row * self.row_bytes)
 
+    def reaches(self, rows: int) -> bool:
+        """Whether the file is long enough for so many rows."""
+        return not rows or os.fstat(self._descriptor).st_size >= _HEADER_BYTES + rows * self.row_bytes
+
     def sync(self) -> None:
         """Return when all that was written is on the disk."""
         os.fsync(self._descriptor)

@@ -90,6 +90,11 @@ class ShardWriter:
     def files(self) -> tuple[RowFile, RowFile, RowFile]:
         return self.signals, self.gain, self.states
 
+    def holds(self, first: int, facts: dict[str, list[Any]]) -> bool:
+        """Whether the arrays are long enough for the rows of a shard that was written earlier."""
+        end = max((first + n + 1 for n, reason in enumerate(facts["reason"]) if reason is None), default=0)
+        return all(array.reaches(end) for array in self.files)
+
     def close(self) -> None:
         for array in self.files:
             array.close()
@@ -140,7 +145,10 @@ def main() -> int:
             answer = {"option": [error.came, error.accepted, error.next_step]}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}", "no_room": lacks_room(error)}
-        print(json.dumps(answer), file=answers, flush=True)
+        try:
+            print(json.dumps(answer), file=answers, flush=True)
+        except BrokenPipeError:  # who asked is gone
+            os._exit(1)
     writer.close()
     return 0
 

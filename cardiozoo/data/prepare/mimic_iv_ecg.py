@@ -9,7 +9,7 @@ import polars as pl
 from cardiozoo.data.ecg_standard import Quality
 from cardiozoo.data.prepare.ecg import build_ecg_store
 from cardiozoo.data.prepare.ecg_form import DEFAULT_QUALITY, Cut, Duplicates, EcgForm, EcgSource
-from cardiozoo.data.prepare.ecg_listing import Listing, look_for_files
+from cardiozoo.data.prepare.ecg_listing import Listing, data_file, look_for_files
 from cardiozoo.data.prepare.machine_measurements import read_machine_measurements
 from cardiozoo.data.prepare.release import file_facts, release_folder, same_origin
 from cardiozoo.data.prepare.tables import one_table, read_text_table
@@ -95,7 +95,7 @@ def prepare(
         else splits_from_list(subjects, listed)
     )
     listing.table = listing.table.with_columns(pl.Series("split", split, dtype=pl.String))
-    fingerprint = look_for_files(listing, root, beside=(".dat",))
+    fingerprint = look_for_files(listing, root, data_file)
     options = {
         "mimic_iv": mimic_iv is not None,
         **form.as_options(),

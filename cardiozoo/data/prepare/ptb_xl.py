@@ -10,7 +10,7 @@ import polars as pl
 from cardiozoo.data.ecg_standard import Quality
 from cardiozoo.data.prepare.ecg import build_ecg_store
 from cardiozoo.data.prepare.ecg_form import DEFAULT_QUALITY, Cut, Duplicates, EcgForm, EcgSource
-from cardiozoo.data.prepare.ecg_listing import Listing, look_for_files
+from cardiozoo.data.prepare.ecg_listing import Listing, data_file, look_for_files
 from cardiozoo.data.prepare.ptb_xl_tables import read_database
 from cardiozoo.data.prepare.release import read_simulator, release_folder
 from cardiozoo.data.scp import ScpStatements, read_scp_statements
@@ -80,7 +80,7 @@ def prepare(
             "scores of another version, or of a part, are not comparable with published ones to the third digit."
         )
     all_listed = _superclasses(listing.table, statements)
-    fingerprint = look_for_files(listing, root, beside=(".dat",))
+    fingerprint = look_for_files(listing, root, data_file)
     options = {"source": source, **form.as_options()}
 
     def count_classes(read: pl.DataFrame, account: Listing) -> pl.Series:

@@ -42,11 +42,19 @@ def read_text_table(path: Path, required: Iterable[str] = (), lower: bool = True
         )
     try:
         table = pl.read_csv(path, infer_schema=False, new_columns=header)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        # the engine quotes the line it fails at: records of patients belong in no log
-        raise _unreadable(path, str(error).splitlines()[0][:120]) from None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or "the system refuses") from error
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(path, why_not_parsed(error)) from None
     stripped = pl.all().str.strip_chars()
     return table.select(pl.when(stripped != "").then(stripped).otherwise(None).name.keep())
+
+
+def why_not_parsed(error: pl.exceptions.PolarsError) -> str:
+    """The engine's reason in words of our own: it quotes what it fails at, and patients' records belong in no log."""
+    if "more fields" in str(error):
+        return "a row has more fields than the line of names"
+    return "its fields cannot be told apart, perhaps for a quotation mark that is not closed"
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
