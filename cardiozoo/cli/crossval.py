@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cardiozoo.cli import FAILED
+from cardiozoo.cli import FAILED, MISUSED
 from cardiozoo.cli.workers import Job, Outcome, Workers, visible_devices
 from cardiozoo.errors import OptionError
 
@@ -49,7 +49,8 @@ def run(argv: Sequence[str]) -> int:
     """Runs the command; 1 if a fold failed.
 
     Raises:
-        CardiozooError: Bad options, folds of other options in the folder, folds that are not of one partition.
+        CardiozooError: Bad options (also those that only a fold notices, when it begins), folds of other options in
+            the folder, folds that are not of one partition.
     """
     options, of_fit = parser().parse_known_args(list(argv))
     from cardiozoo.cli.crossval_folder import CrossValidation
@@ -92,7 +93,11 @@ def how_many(jobs: int | None, whole: Any) -> tuple[int, list[str]]:
 
 
 def run_folds(whole: Any, workers: Workers, said: str = "") -> bool:
-    """Runs the folds that are not finished; whether all are. Failures are told with the end of their log."""
+    """Runs the folds that are not finished; whether all are. Failures are told with the end of their log.
+
+    Raises:
+        OptionError: A fold refused its options or data: what one refuses, the others need not try.
+    """
     jobs: list[Job] = whole.jobs()
     kept = whole.folds - len(jobs)
     if kept:
@@ -108,14 +113,21 @@ def run_folds(whole: Any, workers: Workers, said: str = "") -> bool:
         if outcome.status == 0 and whole.finished(number):
             say(f"{said}fold {number}: {whole.line(number)}  ({outcome.seconds:.0f} s)")
             return
+        if outcome.status == MISUSED:
+            raise OptionError(f"{said}fold {number} of {whole.folds} cannot begin.", outcome.refusal())
         failed.append(outcome)
         how = f"signal {-outcome.status}" if outcome.status < 0 else f"status {outcome.status}"
         say(f"{said}fold {number} FAILED ({how}); {outcome.job.log} ends with:\n{_indented(outcome.tail())}")
 
-    workers.run(jobs, told)
+    try:
+        workers.run(jobs, told)
+    except OptionError:
+        whole.give_up()
+        raise
     if failed:
         numbers = ", ".join(outcome.job.name for outcome in failed)
-        say(f"{said}failed: fold {numbers}; the others are kept. The same command again goes on from here.")
+        others = "; the others are kept" if len(failed) < len(jobs) or kept else ""
+        say(f"{said}failed: fold {numbers}{others}. The same command again goes on from here.")
     return not failed
 
 

@@ -31,6 +31,7 @@ class CrossValidation:
         options: Options of ``cardiozoo fit``, as typed.
         asked: What they and the recipe say, as one mapping.
         argv: The command line.
+        made: Whether the folder was not there before.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class CrossValidation:
     asked: dict[str, Any]
     argv: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    made: bool = False
 
     @classmethod
     def prepare(
@@ -140,6 +142,13 @@ class CrossValidation:
         partial.write_text(json.dumps(self.facts, indent=2, default=str) + "\n", encoding="utf-8")
         partial.replace(self.folder / RECORD)
 
+    def give_up(self) -> None:
+        """After a refusal: takes back the folder that this run has made, if no fold has trained weights in it."""
+        if self.made and not self._begun():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            self.write(status="incomplete")
+
     def _open(self, asked: dict[str, Any]) -> None:
         fingerprint = _fingerprint(asked, self.folds)
         before = _read(self.folder / RECORD)
@@ -156,7 +165,9 @@ class CrossValidation:
             raise OptionError(
                 f"--out {self.folder} is not empty and holds no cross-validation.",
                 "A new folder, or one to go on with.",
+                "Give another --out.",
             )
+        self.made = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         from cardiozoo.cli.crossval import quoted
 

@@ -54,6 +54,12 @@ class Outcome:
             return ""
         return "\n".join(text.rstrip().splitlines()[-lines:])
 
+    def refusal(self) -> str:
+        """The words with which the command refused, from the end of its log."""
+        own = self.tail(100).splitlines()
+        starts = [n for n, line in enumerate(own) if line.startswith("cardiozoo: ") and "Error: " in line]
+        return "\n".join(own[starts[-1] :]).removeprefix("cardiozoo: ") if starts else self.tail()
+
 
 class Workers:
     """Worker processes, started when first needed and ended with the ``with`` block.
@@ -81,6 +87,7 @@ class Workers:
         Raises:
             KeyboardInterrupt: Somebody interrupted; the workers are told so and ended first.
         """
+        self._stopping = False  # an earlier call may have been stopped
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         for job in jobs:

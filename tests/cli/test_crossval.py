@@ -122,6 +122,22 @@ def test_bad_options_stop_before_any_work(options: list[str], words: str, capsys
     assert not list(Path().rglob("fold_*"))
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--model.nowhere", "7"], "nowhere"), (["--data.batch_size", "0"], "batch_size is 0")],
+)
+def test_what_only_a_fold_notices_is_told_once_and_leaves_nothing(
+    options: list[str], words: str, jobs: str, tmp_path: Path, capsys, environment: dict[str, str], monkeypatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
+    out = tmp_path / "cv"
+    assert main(["crossval", *PAIR, *QUICK, *options, "--folds", "40", "--jobs", jobs, "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("cannot begin") == 1 and words in told and "go on" not in told
+    assert not out.exists()
+
+
 def test_a_folder_of_other_things_is_left_alone(capsys) -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")

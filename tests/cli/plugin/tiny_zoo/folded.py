@@ -8,6 +8,7 @@ import signal
 import numpy as np
 
 from cardiozoo.data.loading import BatchLoader, epoch_rng
+from cardiozoo.errors import OptionError
 from tiny_zoo.data import CLASSES, Rows, TinyData
 
 ROWS = 40
@@ -44,6 +45,8 @@ class TinyFolded(TinyData):
     ) -> None:
         super().__init__(store, "first", batch_size, "test", seed)
         self.folds, self.fold, self.overlap = folds, fold, overlap
+        if batch_size < 1:
+            raise OptionError(f"batch_size is {batch_size}.", "At least 1.", "Leave it out.")
         if fold == bad_fold:
             raise ValueError("this fold is bad")
         if fold == deadly_fold and not os.path.exists("cured"):
