@@ -49,35 +49,56 @@ _BY_NAME |= {f"C{number}": f"V{number}" for number in range(1, 7)}
 _BY_NUMBER = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"}
 _BY_NUMBER |= {number + 2: f"V{number}" for number in range(1, 7)}
 _CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d+)")
-_BRACKETS = re.compile(r"\s*[\(\[{][^\)\]}]*[\)\]}]\s*$")
+_BRACKETS = re.compile(r"\s*[\(\[{]\s*([^\)\]}]*?)\s*[\)\]}]\s*$")
+# what may stand in brackets behind a lead and leaves it that lead; anything else may make it another (V4(R))
+_REMARKS = {"", "ADC UNITS"}
+_REMARKS |= set("EINTHOVEN GOLDBERGER WILSON STANDARD LIMB CHEST PRECORDIAL AUGMENTED BIPOLAR UNIPOLAR LEAD".split())
+_REMARKS |= set("ECG EKG RAW FILTERED DERIVED CALCULATED ADC ADU LSB COUNTS DIGITAL AU A.U. NU UNITS".split())
+_VOLTAGE = re.compile(
+    r"(?:[0-9.]+(?:E[+-]?[0-9]+)?\s*[*X]?\s*)?(?:[MUN?]?V|(?:MILLI|MICRO|NANO)?VOLTS?)(?:\s*(?:/|PER)\s*[A-Z]+)?"
+)
+_MINUS = ("-", "−")
 # a hyphen that follows at once joins ("ECG-II"), one after a space is a minus ("Lead -aVR")
 _PREFIX = re.compile(r"(?:MDC_ECG_LEAD|(?:ECG|EKG)[ _]*\d*|LEAD|CHANNEL|ABLEITUNG)(?:-|[ _:.]*)")
-_UNIT = re.compile(r"[ _-]+[MUµμN]?V$")
+_UNIT = re.compile(r"[ _-]+[MUN]?V$")
 
 
 @lru_cache(maxsize=4096)
 def lead_and_sign(name: str) -> tuple[str, int] | None:
     """The lead that a name in a file means, and -1 if it is stored upside down (``-aVR`` of the Cabrera sequence).
 
+    Of brackets behind the name, those with a unit, a minus or a word that leaves the lead what it is are understood.
+
     Args:
         name: For example ``AVR``, ``Lead I``, ``I (mV)``, ``MDC_ECG_LEAD_V1``, ``ECG1:II``, ``DII`` or ``5.6.3-9-62``.
 
     Returns:
-        A name of ``LEADS`` and 1 or -1; None when it is no lead of the standard twelve (``vx``, ``MLII``, ``V4R``, or a
-        bare number, which may count from 0 or from 1).
+        A name of ``LEADS`` and 1 or -1; None when it is no lead of the standard twelve (``vx``, ``MLII``, ``V4R``,
+        ``V4(R)``, or a bare number, which may count from 0 or from 1).
     """
     text = name.strip()
     if code := _CODE.fullmatch(text):
         lead = _BY_NUMBER.get(int(code[1]))
         return (lead, 1) if lead else None
-    text = _BRACKETS.sub("", text).upper()
+    # upper() would make a Greek capital of either letter for micro
+    text = re.sub("[µμ\N{REPLACEMENT CHARACTER}]", "u", text).upper()
+    remarks = []
+    while bracket := _BRACKETS.search(text):
+        text = text[: bracket.start()]
+        if bracket[1] not in _REMARKS and not _VOLTAGE.fullmatch(bracket[1]):
+            remarks.append(bracket[1])
     while (shorter := _PREFIX.sub("", text, count=1) if _PREFIX.match(text) else text) != text:
         text = shorter
-    text, sign = _UNIT.sub("", text.strip()), 1
-    if text[:1] in ("-", "−", "+"):
-        text, sign = text[1:].strip(), 1 if text[0] == "+" else -1
+    text = _UNIT.sub("", text.strip())
+    if text[:1] in (*_MINUS, "+"):
+        remarks.append(text[0])
+        text = text[1:].strip()
     lead = _BY_NAME.get(text)
-    return (lead, sign) if lead else None
+    signs = [remark for remark in remarks if remark in (*_MINUS, "+")]
+    # "C1 (V1)" names one lead twice; two signs may mean one turn or two
+    if lead is None or len(signs) > 1 or any(_BY_NAME.get(remark) != lead for remark in remarks if remark not in signs):
+        return None
+    return lead, -1 if signs and signs[0] in _MINUS else 1
 
 
 def canonical_lead(name: str) -> str | None:

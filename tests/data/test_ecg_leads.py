@@ -18,7 +18,9 @@ SPELLINGS = {
     "aVR": ["AVR", "avr", "Lead aVR", "MDC_ECG_LEAD_AVR", "2:62"],
     "aVL": ["AVL", "aVL\t"],
     "aVF": ["AVF", "Avf"],
-    "V1": ["v1", "C1", "Lead V1", "ECG_V1", "MDC_ECG_LEAD_V1", "5.6.3-9-3"],
+    "V1": ["v1", "C1", "C1 (V1)", "V1 {V}", "Lead V1", "ECG_V1", "MDC_ECG_LEAD_V1", "5.6.3-9-3"],
+    "V4": ["V4_µV", "V4 [4.88 µV]", "V4 (uV/LSB)", "V4 (1e-4 V)", "V4 (adu)", "V4 (\ufffdV)"],
+    "V5": ["V5 (Wilson) [\u03bcV]", "V5 ()", "V5 (+)", "V5 (uVperLsb)", "V5 (millivolts)"],
     "V6": ["v6", "c6", "5.6.3-9-8"],
 }
 
@@ -41,8 +43,14 @@ def test_what_is_no_standard_lead_is_none(name: str) -> None:
     assert canonical_lead(name) is None and lead_and_sign(name) is None
 
 
+def test_brackets_may_make_another_lead() -> None:
+    for name in ("V4(R)", "V4 [R]", "V4 (r) (mV)", "V3(L)", "V1 (V2)", "II (2)", "I (mmHg)", "-aVR (-)", "(mV)"):
+        assert lead_and_sign(name) is None
+    assert lead_and_sign("aVR (inverted)") is None  # which may have been done to the lead, or be due to it
+
+
 def test_a_lead_stored_upside_down_is_not_taken_for_the_lead() -> None:
-    for name in ("-aVR", "−AVR", "Lead -aVR"):
+    for name in ("-aVR", "−AVR", "Lead -aVR", "-aVR (mV)", "aVR(-)", "AVR (−)", "Lead aVR [-] (uV)", "aVR (mV) (-)"):
         assert canonical_lead(name) is None and lead_and_sign(name) == ("aVR", -1)
 
 
