@@ -144,20 +144,20 @@ def write_cardiosoft(
     return path
 
 
-def write_dicom(path: Path, *groups: dict, **header: object) -> Path:
+def write_dicom(path: Path, *groups: dict, big: bool = False, **header: object) -> Path:
     """A waveform object; a group has samples (channels, n), names, rate, and optionally label, originality, bits,
-    coding, sensitivity, correction, baseline, units, padding."""
+    coding, sensitivity, correction, baseline, units, padding, offset (ms) and vr (OB or OW); big: high bytes first."""
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, generate_uid
 
     file = Dataset()
     file.file_meta = FileMetaDataset()
-    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file.file_meta.TransferSyntaxUID = ExplicitVRBigEndian if big else ExplicitVRLittleEndian
     file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID = "1.2.840.10008.5.1.4.1.1.9.1.1"
     file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = generate_uid()
     for name, value in {"PatientID": "D1", "PatientAge": "018M", "PatientSex": "M", **header}.items():
         setattr(file, name, value)
-    file.WaveformSequence = [_group(**group) for group in groups]
+    file.WaveformSequence = [_group(big=big, **group) for group in groups]
     file.save_as(path, enforce_file_format=True)
     return path
 
@@ -167,14 +167,29 @@ def _group(samples: np.ndarray, names: tuple[str, ...], rate: float = 500, **opt
 
     group = Dataset()
     bits = options.get("bits", 16)
+    vr = options.get("vr", "OB" if bits == 8 else "OW")
+    coding = options.get("coding", "SS")
+    kind = {"SS": "<i2", "US": "<u2", "SB": "i1", "UB": "u1", "SL": "<i4"}[coding]
+    if options["big"] and bits > 8:
+        kind = kind.replace("<", ">")
+
+    def encoded(values: np.ndarray) -> bytes:
+        content = values.astype(kind).tobytes()
+        content += b"\0" * (len(content) % 2)
+        if options["big"] and bits == 8 and vr == "OW":  # two samples share a word
+            content = bytes(content[place ^ 1] for place in range(len(content)))
+        return content
+
+    if "offset" in options:
+        group.MultiplexGroupTimeOffset = options["offset"]
     group.MultiplexGroupLabel = options.get("label", "RHYTHM")
     group.WaveformOriginality = options.get("originality", "ORIGINAL")
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = samples.shape
     group.SamplingFrequency = rate
     group.WaveformBitsAllocated = bits
-    group.WaveformSampleInterpretation = options.get("coding", "SS")
+    group.WaveformSampleInterpretation = coding
     if "padding" in options:
-        group.add_new(0x5400100A, "OW", np.array(options["padding"], dtype="<i2").tobytes())
+        group.add_new(0x5400100A, vr, encoded(np.array(options["padding"])))
     definitions = []
     for name in names:
         channel, source, unit = Dataset(), Dataset(), Dataset()
@@ -193,6 +208,5 @@ def _group(samples: np.ndarray, names: tuple[str, ...], rate: float = 500, **opt
             channel.ChannelBaseline = options.get("baseline", 0)
         definitions.append(channel)
     group.ChannelDefinitionSequence = definitions
-    kind = {"SS": "<i2", "US": "<u2", "SB": "i1", "UB": "u1", "SL": "<i4"}[options.get("coding", "SS")]
-    group.add_new(0x54001010, "OB" if bits == 8 else "OW", samples.T.astype(kind).tobytes())
+    group.add_new(0x54001010, vr, encoded(samples.T))
     return group

@@ -83,6 +83,83 @@ def test_padding_values_are_missing(tmp_path: Path) -> None:
     assert (standardise(record).signal == MISSING).sum() == 45
 
 
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("coding", "bits", "vr"), [("SS", 16, "OW"), ("US", 16, "OW"), ("SB", 8, "OB"), ("SB", 8, "OW"), ("UB", 8, "OW")]
+)
+def test_both_byte_orders_give_the_same_samples(tmp_path: Path, coding: str, bits: int, vr: str, big: bool) -> None:
+    samples = np.clip(HEART, -99, 120) if bits == 8 else HEART.astype(int)
+    samples = samples + {"US": 3000, "UB": 100}.get(coding, 0)
+    padding = 255 if coding == "UB" else -100 if coding == "SB" else 30000
+    samples[4, 7:30] = padding
+    group = {"samples": samples, "names": LEADS, "coding": coding, "bits": bits, "vr": vr, "padding": padding}
+    path = write_dicom(tmp_path / "a.dcm", group, big=big)
+    record = read_ecg(path)
+    missing = samples == padding
+    assert missing.sum() == 23 and np.array_equal(np.isnan(record.millivolt()), missing)
+    assert np.array_equal(record.digital[~missing], samples[~missing]) and record.rate == 500
+    # without the preamble and the group that names the byte order, pydicom finds it out
+    content = path.read_bytes()
+    body = content.index(b"\x00\x08\x00\x16UI" if big else b"\x08\x00\x16\x00UI")
+    (tmp_path / "b.dcm").write_bytes(content[body:])
+    assert np.array_equal(read_ecg(tmp_path / "b.dcm").digital, record.digital)
+
+
+@pytest.mark.parametrize(("coding", "bits", "vr"), [("SS", 16, "OB"), ("SL", 32, "OW")])
+def test_samples_of_a_byte_order_that_no_standard_fixes(tmp_path: Path, coding: str, bits: int, vr: str) -> None:
+    group = {**RHYTHM, "coding": coding, "bits": bits, "vr": vr}
+    assert np.array_equal(read_ecg(write_dicom(tmp_path / "a.dcm", group)).digital, HEART)
+    with pytest.raises(RecordError) as error:
+        read_ecg(write_dicom(tmp_path / "a.dcm", group, big=True))
+    assert error.value.reason == "samples not decodable"
+
+
+def threes(**options: object) -> list[dict]:
+    """The twelve leads in four groups of three, as carts write that print them in columns."""
+    return [{"samples": HEART[k : k + 3], "names": LEADS[k : k + 3], **options} for k in (0, 3, 6, 9)]
+
+
+def test_leads_recorded_at_one_time_in_several_groups_are_one_record(tmp_path: Path) -> None:
+    one, two, three, four = threes(offset=0)
+    median = {"samples": HEART[:, :600], "names": LEADS, "label": "MEDIAN BEAT", "offset": 0}
+    pressure = {"samples": HEART[:1], "names": ("ABP",), "offset": 0}
+    strip = {"samples": HEART[1:2], "names": ("II",), "offset": 0}
+    three = {**three, "baseline": 40, "padding": -9999, "samples": HEART[6:9].copy()}
+    three["samples"][0, 9:12] = -9999
+    four = {**four, "sensitivity": 0.005, "units": "mV"}
+    record = read_ecg(write_dicom(tmp_path / "a.dcm", median, pressure, strip, one, two, three, four))
+    assert record.names == LEADS and record.rate == 500 and "multiplex groups: 4 of 7 joined" in record.notes
+    expected = HEART * 5e-3
+    expected[6:9] += 0.04
+    expected[6, 9:12] = np.nan
+    np.testing.assert_allclose(record.millivolt(), expected, atol=1e-12)
+    codings = [one, {**two, "samples": HEART[3:6].astype(int) + 9000, "coding": "US", "baseline": -45000}]
+    record = read_ecg(write_dicom(tmp_path / "a.dcm", *codings))
+    assert record.names == LEADS[:6] and np.array_equal(record.digital, HEART[:6])
+
+
+def test_leads_of_other_times_are_not_joined(tmp_path: Path) -> None:
+    together = threes(offset=0)
+    columns = [{**group, "offset": 2500 * place} for place, group in enumerate(threes())]
+    shorter = {**together[1], "samples": HEART[3:6, :4000]}
+    slower = {**together[1], "rate": 250}
+    derived = {**together[1], "originality": "DERIVED"}
+    for groups in (columns, threes(), [together[0], *threes()[1:]], [together[0], shorter], [together[0], derived]):
+        record = read_ecg(write_dicom(tmp_path / "a.dcm", *groups))
+        assert record.names == LEADS[:3] and np.array_equal(record.digital, HEART[:3])
+        assert f"multiplex groups: one of {len(groups)} taken" in record.notes
+    assert read_ecg(write_dicom(tmp_path / "a.dcm", together[0], slower)).names == LEADS[3:6]  # the longer
+
+
+def test_channels_that_are_not_described_are_not_guessed(tmp_path: Path) -> None:
+    data = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", RHYTHM))
+    del data.WaveformSequence[0].ChannelDefinitionSequence[3]
+    data.save_as(tmp_path / "a.dcm")
+    with pytest.raises(RecordError) as error:
+        read_ecg(tmp_path / "a.dcm")
+    assert error.value.reason == "channels contradict each other"
+
+
 def test_channels_without_sensitivity_need_units(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", {**RHYTHM, "sensitivity": None})
     with pytest.raises(RecordError, match="units") as error:

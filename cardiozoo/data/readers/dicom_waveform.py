@@ -1,4 +1,4 @@
-"""DICOM waveform objects (12-Lead, General and Ambulatory ECG): the multiplex group that holds the rhythm.
+"""DICOM waveform objects (12-Lead, General and Ambulatory ECG): the multiplex groups that hold the rhythm.
 
 DICOM PS3.3 C.10.9, Waveform Module: value = (sample + padding aside) x sensitivity x correction factor + baseline.
 """
@@ -19,14 +19,16 @@ from cardiozoo.errors import RecordError
 __all__ = ["read_dicom"]
 
 _MEDIAN_WORDS = ("MEDIAN", "AVERAGE", "TEMPLATE", "REPRESENTATIVE")
-_LINEAR = ("SB", "UB", "SS", "US", "SL", "UL", "SV", "UV")
+# the codings that are linear, low byte first
+_LINEAR = {"SB": "i1", "UB": "u1", "SS": "<i2", "US": "<u2", "SL": "<i4", "UL": "<u4", "SV": "<i8", "UV": "<u8"}
 
 
 def read_dicom(path: Path, units: str | None = None) -> EcgRecord:
     """The rhythm of a DICOM ECG.
 
     Of several multiplex groups, those that are called median or that are derived while another is original are left
-    aside; of the rest, the one with the most leads is taken, the longest among these.
+    aside. Groups of different leads that were recorded at one time are one record. Of what remains, the most leads are
+    taken, the longest among these.
 
     Args:
         path: The file.
@@ -54,24 +56,27 @@ def _to_record(dataset: Any, path: Path, units: str | None) -> EcgRecord:
     groups = list(dataset.get("WaveformSequence") or ())
     if not groups:
         _refuse(path, "holds no waveform", "no rhythm waveform")
-    place = _choose(groups)
-    if _is_median(groups[place]):
+    places = _choose(groups)
+    if _is_median(groups[places[0]]):
         _refuse(path, "holds median beats and no rhythm", "no rhythm waveform")
-    notes = [f"multiplex groups: one of {len(groups)} taken"] if len(groups) > 1 else []
-    raw, padding = _samples(dataset, place, path)
-    channels = list(groups[place].ChannelDefinitionSequence)
+    notes: list[str] = []
+    if len(groups) > 1:
+        how = f"{len(places)} of {len(groups)} joined" if len(places) > 1 else f"one of {len(groups)} taken"
+        notes.append(f"multiplex groups: {how}")
+    parts = [_samples(groups[place], _is_little(dataset), path) for place in places]
+    raw, missing = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    channels = [channel for place in places for channel in groups[place].ChannelDefinitionSequence]
     names = tuple(_name(channel) for channel in channels)
     keep, scales = _scales(channels, names, units, notes, path)
     if not keep:
         _refuse(path, "holds no channel that is a voltage", "no lead in the file")
-    missing = raw == padding if padding is not None else np.zeros(raw.shape, dtype=bool)
     digital, gain = _to_units(raw[keep], missing[keep], np.array(scales))
     missing = missing[keep] | (digital == MISSING) if digital.dtype == np.int16 else missing[keep]
     return EcgRecord(
         tuple(names[i] for i in keep),
         digital,
         gain,
-        float(groups[place].SamplingFrequency),
+        float(groups[places[0]].SamplingFrequency),
         missing if missing.any() else None,
         str(dataset.get("PatientID") or "") or None,
         _time(dataset),
@@ -86,17 +91,49 @@ def _refuse(path: Path, came: str, reason: str) -> NoReturn:
     raise RecordError(f"{path} {came}.", accepted, "Export the record again, or leave it out.", reason=reason)
 
 
-def _choose(groups: list[Any]) -> int:
-    """Place of the rhythm among the groups."""
+def _choose(groups: list[Any]) -> list[int]:
+    """Places of the rhythm among the groups."""
 
-    def rank(place: int) -> tuple[bool, bool, int, float]:
-        group = groups[place]
-        original = str(group.get("WaveformOriginality") or "ORIGINAL").upper() == "ORIGINAL"
-        leads = {lead_and_sign(_name(channel)) for channel in group.get("ChannelDefinitionSequence") or ()} - {None}
+    def rank(places: list[int]) -> tuple[bool, bool, int, float]:
+        group = groups[places[0]]
+        leads = set().union(*(_leads(groups[place]) for place in places))
         seconds = float(group.get("NumberOfWaveformSamples") or 0) / float(group.get("SamplingFrequency") or 1)
-        return not _is_median(group), original, len(leads), seconds
+        return not _is_median(group), _is_original(group), len(leads), seconds
 
-    return max(range(len(groups)), key=rank)
+    return max((_together(groups, place) for place in range(len(groups))), key=rank)
+
+
+def _together(groups: list[Any], first: int) -> list[int]:
+    """Places of the group `first` and of those that were recorded at the same time from other leads."""
+    places, leads, moment = [first], _leads(groups[first]), _moment(groups[first])
+    for place, group in enumerate(groups):
+        others = _leads(group)
+        if place != first and moment is not None and moment == _moment(group) and not others & leads:
+            places.append(place)
+            leads = leads | others
+    return sorted(places)
+
+
+def _moment(group: Any) -> tuple[Any, ...] | None:
+    """What groups of one time have in common; None where a group holds no lead or does not say when it begins.
+
+    Carts that write the twelve leads in four groups may have recorded them one after the other, as they print them.
+    Only the offset tells, so without one nothing is taken for simultaneous.
+    """
+    offset = group.get("MultiplexGroupTimeOffset")
+    if offset in (None, "") or not _leads(group):
+        return None
+    length = int(group.get("NumberOfWaveformSamples") or 0), float(group.get("SamplingFrequency") or 0)
+    return float(offset), *length, _is_median(group), _is_original(group)
+
+
+def _leads(group: Any) -> set[str]:
+    found = (lead_and_sign(_name(channel)) for channel in group.get("ChannelDefinitionSequence") or ())
+    return {lead[0] for lead in found if lead}
+
+
+def _is_original(group: Any) -> bool:
+    return str(group.get("WaveformOriginality") or "ORIGINAL").upper() == "ORIGINAL"
 
 
 def _is_median(group: Any) -> bool:
@@ -104,24 +141,51 @@ def _is_median(group: Any) -> bool:
     return any(word in label for word in _MEDIAN_WORDS)
 
 
-def _samples(dataset: Any, place: int, path: Path) -> tuple[np.ndarray, int | None]:
-    """Integers (channels, samples) as they are stored, and the value that stands for no sample."""
-    from pydicom.waveforms import multiplex_array
+def _is_little(dataset: Any) -> bool:
+    """Whether the file has the low byte first, which pydicom finds out even where the file does not say it."""
+    if hasattr(dataset, "original_encoding"):
+        return bool(dataset.original_encoding[1])
+    return bool(dataset.read_little_endian)  # before pydicom 3
 
-    group = dataset.WaveformSequence[place]
+
+def _samples(group: Any, little: bool, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Integers (channels, samples) as they are stored, and which of them stand for no sample.
+
+    Decoded here because pydicom takes the low byte for the first in files of either order.
+    """
     coding = str(group.get("WaveformSampleInterpretation") or "")
-    if coding not in _LINEAR:
-        _refuse(path, f"codes its samples as {coding or 'nothing it names'}", "samples not decodable")
-    raw = np.asarray(multiplex_array(dataset, place, as_raw=True)).T
-    if not raw.size:
+    bits = int(group.WaveformBitsAllocated)
+    if coding not in _LINEAR or np.dtype(_LINEAR[coding]).itemsize * 8 != bits:
+        _refuse(path, f"codes its samples as {coding or 'nothing it names'} of {bits} bits", "samples not decodable")
+    channels, samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
+    if not channels * samples:
         _refuse(path, "has a waveform without samples", "no samples")
+    if len(group.ChannelDefinitionSequence) != channels:
+        came = f"describes {len(group.ChannelDefinitionSequence)} channels of a waveform that has {channels}"
+        _refuse(path, came, "channels contradict each other")
+    content = _low_byte_first(group["WaveformData"], bits, little, path)
+    raw = np.frombuffer(content, _LINEAR[coding], count=channels * samples).reshape(samples, channels).T
     stated = group.get("WaveformPaddingValue")
-    if stated is None:
-        return raw, None
     if isinstance(stated, bytes):
-        little = dataset.file_meta.get("TransferSyntaxUID") != "1.2.840.10008.1.2.2"
-        return raw, int.from_bytes(stated, "little" if little else "big", signed=coding.startswith("S"))
-    return raw, int(stated)
+        # one sample, and a byte to an even length behind one of 8 bits
+        sample = _low_byte_first(group["WaveformPaddingValue"], bits, little, path)[: bits // 8]
+        stated = int.from_bytes(sample, "little", signed=coding.startswith("S"))
+    return raw, raw == int(stated) if stated is not None else np.zeros(raw.shape, dtype=bool)
+
+
+def _low_byte_first(element: Any, bits: int, little: bool, path: Path) -> bytes:
+    """The bytes of samples as they are in a file that has the low byte first; pydicom swaps none of them.
+
+    Words of 16 bits (OW) have their bytes swapped, also where two samples of 8 bits share one; single bytes (OB) never.
+    Samples of 16 bits as single bytes are against the standard, and those of 32 are younger than the end of this byte
+    order, so that neither says which of its bytes is the low one.
+    """
+    if little or (bits == 8 and element.VR == "OB"):
+        return element.value
+    if element.VR != "OW" or bits > 16:
+        came = f"has samples of {bits} bits as {element.VR} with the high byte first, which no standard describes"
+        _refuse(path, came, "samples not decodable")
+    return np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
 
 
 def _name(channel: Any) -> str:
