@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import h5py
@@ -160,6 +161,156 @@ def test_csv_with_a_header_needs_no_leads(tmp_path: Path, mark: str) -> None:
     ecg = standardise(record)
     np.testing.assert_allclose(ecg.millivolt(), MV, atol=6e-4)
     assert refused(tmp_path / "a.csv", rate=250, units="mV") == "time column contradicts the rate"
+
+
+def timed(tmp_path: Path, name: str | None, times: list[str], mark: str = ",") -> Path:
+    """A table of leads I and II with a column of times before them; without a header line where it has no name."""
+    header = [] if name is None else [mark.join([name, "I", "II"])]
+    lines = [mark.join([time, *map(str, pair)]) for time, pair in zip(times, HEART[:2].T, strict=False)]
+    return write_csv(tmp_path / "a.csv", [*header, *lines])
+
+
+def clock(step: float, form: str = "{:.6f}", start: float = 0) -> list[str]:
+    return [form.format(start + k * step) for k in range(5000)]
+
+
+CLOCK = "time column contradicts the rate"
+PAIR = {"units": "5uV", "leads": LEADS[:2]}
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        *((name, 0.002) for name in ("time", "time_s", "timestamp", "Zeit", "Time (sec)", "Elapsed time", "t", "t[s]")),
+        *((name, 2) for name in ("Time_ms", "zeit_ms", "t_ms", "timeMs", "TimeMS", "time [mS]", "msec", "time", "t")),
+        *((name, 2000) for name in ("time_us", "t (µs)", "Time (\ufffds)", "timestamp")),
+        *((name, 0.002) for name in (None, "", "Unnamed: 0", "index", "time_step")),
+        *((name, 2) for name in (None, "", "index")),
+    ],
+)
+def test_a_column_of_time_must_agree_with_the_rate(tmp_path: Path, name: str | None, step: float) -> None:
+    path = timed(tmp_path, name, clock(step))
+    record = read_ecg(path, rate=500, **PAIR)
+    assert np.array_equal(record.digital, HEART[:2])
+    for rate in (250, 480, 1000):
+        assert refused(path, rate=rate, **PAIR) == CLOCK
+
+
+def test_a_unit_in_the_name_of_a_time_is_believed(tmp_path: Path) -> None:
+    units = (("time_ms", 1, 1000), ("time_s", 1, 1), ("time_ms", 0.004, 250_000), ("time_min", 0.002 / 60, 500))
+    for name, step, fits in units:
+        path = timed(tmp_path, name, clock(step, "{:.9f}"))
+        assert read_ecg(path, rate=fits, **PAIR).rate == fits
+        assert refused(path, rate=fits * 2, **PAIR) == CLOCK
+    assert refused(timed(tmp_path, "time_ms", clock(1)), rate=500, **PAIR) == CLOCK
+
+
+@pytest.mark.parametrize("name", [None, "", "index", "time_step", "sample", "timepoint"])
+def test_a_column_that_numbers_the_samples_says_nothing(tmp_path: Path, name: str | None) -> None:
+    for start in (0, 1, 70000):
+        path = timed(tmp_path, name, clock(1, "{:.0f}", start))
+        for rate in (250, 500, 1000):
+            assert np.array_equal(read_ecg(path, rate=rate, **PAIR).digital, HEART[:2])
+
+
+def test_times_that_are_rounded_have_gaps_or_count_from_long_ago(tmp_path: Path) -> None:
+    seconds, milliseconds = clock(1 / 300, "{:.3f}"), clock(1000 / 512, "{:.0f}")
+    gap = clock(0.002, "{:.3f}")[:3000] + clock(0.002, "{:.3f}", 7)[3000:]
+    coarse = clock(1 / 500, "{:.2f}")
+    for times, rate in ((seconds, 300), (milliseconds, 512), (gap, 500), (coarse, 500)):
+        for name in ("time", None) if times is not gap else ("time",):
+            path = timed(tmp_path, name, times)
+            assert read_ecg(path, rate=rate, **PAIR).rate == rate
+            assert refused(path, rate=rate * 1.04, **PAIR) == CLOCK
+    for step, start, form in ((0.002, 1.7e9, "{:.3f}"), (2, 1.7e12, "{:.0f}"), (2000, 1.7e15, "{:.0f}")):
+        path = timed(tmp_path, "timestamp", clock(step, form, start))
+        assert read_ecg(path, rate=500, **PAIR).rate == 500 and refused(path, rate=1000, **PAIR) == CLOCK
+    for times in (["7"] * 5000, ["nan"] * 5000, clock(-0.002), ["0", "inf"] * 2500):
+        assert read_ecg(timed(tmp_path, "time", times), rate=500, **PAIR).rate == 500
+    holes = clock(0.002)
+    holes[5:4000:7] = [""] * len(holes[5:4000:7])
+    assert refused(timed(tmp_path, "time", holes), rate=250, **PAIR) == CLOCK
+
+
+def test_times_of_day_and_dates_are_compared_too(tmp_path: Path) -> None:
+    start = datetime(2020, 12, 31, 23, 59, 57)
+    moments = [start + timedelta(milliseconds=2 * k) for k in range(5000)]
+    for text in ("%Y-%m-%dT%H:%M:%S.%fZ", "%d/%m/%Y %H:%M:%S.%f", "[%H:%M:%S.%f %d/%m/%Y]", "%H:%M:%S.%f+01:00"):
+        path = timed(tmp_path, "timestamp", [moment.strftime(text) for moment in moments])
+        record = read_ecg(path, rate=500, **PAIR)
+        assert np.array_equal(record.digital, HEART[:2]) and record.notes == ("columns ignored: timestamp",)
+        assert refused(path, rate=250, **PAIR) == refused(path, rate=1000, **PAIR) == CLOCK
+    path = timed(tmp_path, "Time_ms", [f"0:{k // 500:02d},{k % 500 * 2:03d}" for k in range(5000)], ";")
+    assert read_ecg(path, rate=500, **PAIR).rate == 500 and refused(path, rate=1000, **PAIR) == CLOCK
+    record = read_ecg(timed(tmp_path, "time", ["today"] * 5000), rate=500, **PAIR)
+    assert "column time not compared with the rate: its times are not understood" in record.notes
+
+
+def test_a_time_before_columns_that_only_the_option_names(tmp_path: Path) -> None:
+    lines = ["Time_ms,ch1,ch2", *(f"{k},{a},{b}" for k, (a, b) in enumerate(HEART[:2].T))]
+    path = write_csv(tmp_path / "a.csv", lines)
+    assert read_ecg(path, rate=1000, **PAIR).names == LEADS[:2] and refused(path, rate=500, **PAIR) == CLOCK
+    lines[0] = "Nr,ch1,ch2"
+    assert np.array_equal(read_ecg(write_csv(path, lines), rate=500, **PAIR).digital, HEART[:2])
+
+
+SWAPPED = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", " "])
+def test_a_header_behind_a_hash_names_the_leads(tmp_path: Path, mark: str) -> None:
+    rows = HEART[[LEADS.index(lead) for lead in SWAPPED]]
+    time = np.arange(5000) * 0.002
+    path = tmp_path / "a.csv"
+    said = {"rate": 500, "units": "5uV", "leads": LEADS}
+
+    def saved_text(array: np.ndarray, header: str) -> Path:
+        np.savetxt(path, array, delimiter=mark, header=header, fmt="%g")
+        return path
+
+    for other in (mark, ", ", "\t"):
+        names = other.join(SWAPPED)
+        for array, header in (
+            (rows.T, names),
+            (rows.T, f"exported by hand\n{names}"),
+            (np.column_stack([time, rows.T]), f"time{other}{names}"),
+            (np.column_stack([time, rows.T]), names),
+            (rows, names),
+        ):
+            record = read_ecg(saved_text(array, header), **said)
+            assert record.names == SWAPPED and np.array_equal(record.digital, rows)
+            assert "names of the leads taken from a comment" in record.notes
+            assert np.array_equal(standardise(record).signal, HEART)
+    timed = saved_text(np.column_stack([time, rows.T]), f"time{mark}{mark.join(SWAPPED)}")
+    assert refused(timed, **{**said, "rate": 250}) == CLOCK
+    with_units = saved_text(rows.T, ",".join(f"{lead} (uV)" for lead in SWAPPED))
+    assert refused(with_units, **said) == "units contradict each other"
+    np.testing.assert_allclose(read_ecg(with_units, rate=500).millivolt(), rows / 1000, atol=1e-12)
+
+
+def test_a_comment_that_is_no_header_names_nothing(tmp_path: Path) -> None:
+    rows = [",".join(map(str, row)) for row in HEART.T]
+    said = {"rate": 500, "units": "5uV", "leads": LEADS}
+    words = ",".join(["V6", *"abcdefghijk"])
+    for comment in ("aVF,aVL,I", "exported I,II and others", words, "", "1,2,3,4,5,6,7,8,9,10,11,12"):
+        record = read_ecg(write_csv(tmp_path / "a.csv", [f"# {comment}", *rows]), **said)
+        assert record.names == LEADS and np.array_equal(record.digital, HEART) and not record.notes
+    header = ",".join(LEADS)
+    for lines in ([f"# {','.join(SWAPPED)}", header, *rows], [header, *rows, f"# {','.join(SWAPPED)}"]):
+        assert read_ecg(write_csv(tmp_path / "a.csv", lines), **said).names == LEADS
+    numbered = [f"# {','.join(SWAPPED)}", ",".join(map(str, range(12))), *rows]
+    record = read_ecg(write_csv(tmp_path / "a.csv", numbered), **said)
+    assert record.names == SWAPPED and np.array_equal(record.digital, HEART)
+
+
+def test_a_lead_that_its_brackets_turn_over_is_turned_back(tmp_path: Path) -> None:
+    header = ",".join([*LEADS[:3], "aVR(-)", *LEADS[4:9], "V4(R)", *LEADS[10:]])
+    turned = HEART * np.where(np.arange(12) == 3, -1, 1)[:, None]
+    path = write_csv(tmp_path / "a.csv", [header, *(",".join(map(str, row)) for row in turned.T)])
+    record = read_ecg(path, rate=500, units="5uV")
+    ecg = standardise(record)
+    assert ecg.state.tolist() == [0] * 9 + [1, 0, 0] and "columns ignored: V4(R)" in record.notes
+    np.testing.assert_array_equal(ecg.signal[3], HEART[3])
 
 
 def test_csv_without_a_header_and_lying_on_its_side(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 from cardiozoo.data.ecg import lead_and_sign
 from cardiozoo.data.ecg_record import EcgRecord, millivolt_per_unit
 from cardiozoo.data.readers.ecg_arrays import array_record, oriented, refuse, required
+from cardiozoo.data.readers.ecg_clock import Clock, tells_time, times_of_day
 
 __all__ = ["read_csv"]
 
 _LARGEST = 1 << 30
 _NO_VALUE = {"", "na", "n/a", "null", "none", "-", "#n/a", "nan"}
-_CLOCK = re.compile(r"(time|t|seconds|sec|s|ms)\b.*", re.I)
-_COUNT = re.compile(r"(unnamed.*|index|samples?|n|)", re.I)
+_UNNAMED = re.compile(r"(unnamed.*|index|)", re.I)
+_SEPARATORS = (";", "\t", ",")
 _ACCEPTED = "Accepted: numbers separated by commas, semicolons, tabs or spaces, a column for each lead."
 
 
@@ -28,14 +29,17 @@ class _Table:
     header: list[str]  # empty without a header line
     values: np.ndarray  # float64 (rows, columns)
     notes: list[str] = field(default_factory=list)
+    clocks: list[Clock] = field(default_factory=list)
+    commented: list[str] = field(default_factory=list)  # names in a comment that are not those of the columns
 
 
 def read_csv(path: Path, *, rate: float | None, units: str | None, leads: Sequence[str] | None) -> EcgRecord:
     """A record of a text table.
 
     A header line names the columns; what it does not name as leads is left out and noted. Without one, or with one that
-    only numbers the columns, `leads` names them, or the rows when the table lies on its side. Units in the header
-    (``I (uV)``) or in a line below it must not contradict `units`. A column of time must agree with `rate`.
+    only numbers the columns, `leads` names them, or the rows when the table lies on its side. A header line may stand
+    behind ``#``, where numpy's ``savetxt`` writes it. Units in the header (``I (uV)``) or in a line below it must not
+    contradict `units`. A column of time must agree with `rate`.
 
     Raises:
         RecordError: Options missing, text that is no number, lines of different lengths, contradictions.
@@ -50,34 +54,65 @@ def read_csv(path: Path, *, rate: float | None, units: str | None, leads: Sequen
         if others:
             notes.append(f"columns ignored: {' '.join(others)}")
         rate, units, leads = required(path, rate, units, leads)
-        _check_clock(path, table, rate)
         array = table.values[:, columns].T
     else:
+        if table.commented:
+            leads = table.commented
+            units = _units(path, leads, units)
         rate, units, leads = required(path, rate, units, leads)
         values = table.values
         if values.shape[1] == len(leads) + 1 and _counts_up(values[:, 0]):
+            table.clocks.append(Clock(table.header[0] if table.header else "", values[:, 0]))
             values = values[:, 1:]
             notes.append("first column ignored: it counts up")
         elif values.shape[1] == len(leads) + 1 and np.isnan(values[:, -1]).all():  # each line ends in a separator
             values = values[:, :-1]
             notes.append("last column ignored: it is empty")
         array = oriented(values, len(leads), path)
+    for clock in table.clocks:
+        _check_clock(path, clock, rate)
     return array_record(_whole(array), leads, rate, units, path, tuple(notes))
 
 
 def _read(path: Path) -> _Table:
-    rows = _split(path)
+    rows, comments = _split(path)
     labelled = [bool(row) and lead_and_sign(row[0]) is not None and len(row) > 2 for row in rows]
     if all(labelled) and all(_is_number(row[1]) for row in rows):  # leads as rows, each beginning with its name
         _check_widths(path, rows, 1)
         return _Table([row[0] for row in rows], _numbers(path, [row[1:] for row in rows], 1).T)
+    notes: list[str] = []
+    first = 1
     if _numbers_columns(rows[0]):
         _check_widths(path, rows, 1)
-        return _Table([], _numbers(path, rows[1:], 2), ["first line ignored: it numbers the columns"])
-    if all(_is_number(cell) for cell in rows[0]):
-        _check_widths(path, rows, 1)
-        return _Table([], _numbers(path, rows, 1))
-    return _with_header(path, rows[0], rows[1:])
+        rows, first = rows[1:], 2
+        notes.append("first line ignored: it numbers the columns")
+    elif not all(_is_number(cell) for cell in rows[0]):
+        return _with_header(path, rows[0], rows[1:])
+    commented = _commented_header(comments, rows)
+    if commented:
+        notes.append("names of the leads taken from a comment")
+    if rows and len(commented) == len(rows[0]):
+        table = _with_header(path, commented, rows)
+        table.notes[:0] = notes
+        return table
+    _check_widths(path, rows, first)
+    return _Table([], _numbers(path, rows, first), notes, commented=commented)
+
+
+def _commented_header(comments: list[str], rows: list[list[str]]) -> list[str]:
+    """The header line among the comments above the samples, the last if there are several; empty without one.
+
+    Either it names each column, most of them as leads or times, or it names nothing but leads: those of all columns but
+    a first or last one without a name, or those of the rows of a table on its side.
+    """
+    for comment in reversed(comments) if rows else ():
+        # savetxt takes the header as it comes: it need not be separated as the samples are
+        for cells in (_cells(comment.split(mark)) for mark in (*_SEPARATORS, None)):
+            leads = sum(lead_and_sign(cell) is not None for cell in cells)
+            columns = len(cells) == len(rows[0]) and 2 * (leads + sum(map(tells_time, cells))) > len(cells)
+            if leads and (columns or (leads == len(cells) and len(cells) in (len(rows[0]) - 1, len(rows)))):
+                return cells
+    return []
 
 
 def _with_header(path: Path, header: list[str], rows: list[list[str]]) -> _Table:
@@ -95,13 +130,33 @@ def _with_header(path: Path, header: list[str], rows: list[list[str]]) -> _Table
     used = leads or list(range(len(header)))
     values = np.full((len(rows), len(header)), np.nan)
     values[:, used] = _numbers(path, [[row[place] for place in used] for row in rows], first)
+    table = _Table(header, values)
     for place, name in enumerate(header):
-        if place not in used and _CLOCK.fullmatch(name) and all(_is_number(row[place]) for row in rows):
-            values[:, place] = _numbers(path, [[row[place]] for row in rows], first)[:, 0]
-    return _Table(header, values)
+        if place not in used:
+            _read_clock(table, name, [row[place] for row in rows])
+    return table
 
 
-def _split(path: Path) -> list[list[str]]:
+def _read_clock(table: _Table, name: str, cells: list[str]) -> None:
+    """Adds a column of times to the clocks of `table`; one without a name is believed to be one where it counts up."""
+    named = tells_time(name)
+    if not named and not _UNNAMED.fullmatch(name):
+        return
+    if all(map(_is_number, cells)):
+        times = np.array([float(cell) if cell.lower() not in _NO_VALUE else np.nan for cell in cells])
+        times[np.isinf(times)] = np.nan
+        if named or _counts_up(times):
+            table.clocks.append(Clock(name, times))
+    elif named:
+        times = times_of_day(cells)
+        if times is None:
+            table.notes.append(f"column {name} not compared with the rate: its times are not understood")
+        else:
+            table.clocks.append(Clock(name, times, in_seconds=True))
+
+
+def _split(path: Path) -> tuple[list[list[str]], list[str]]:
+    """The cells of each line, and the comments above the first of them."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
@@ -114,12 +169,15 @@ def _split(path: Path) -> list[list[str]]:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [line for line in text.splitlines() if line.strip()]
+    above = next((place for place, line in enumerate(lines) if not _is_comment(line)), len(lines))
+    comments = [line.lstrip().lstrip("#").strip() for line in lines[:above]]
+    lines = [line for line in lines if not _is_comment(line)]
     if not lines:
         refuse(path, "is empty", "file empty", _ACCEPTED, "Fetch it again, or leave it out.")
     if "\x00" in lines[0]:
         refuse(path, "is no text", "format not recognised", _ACCEPTED, "Leave it out.")
-    separator = next((mark for mark in (";", "\t", ",") if mark in lines[0]), None)
+    separator = next((mark for mark in _SEPARATORS if mark in lines[0]), None)
     if separator is not None and '"' in text:
         try:
             rows = list(csv.reader(lines, delimiter=separator))
@@ -127,8 +185,16 @@ def _split(path: Path) -> list[list[str]]:
             refuse(path, f"cannot be split into cells: {error}", "text not decodable", _ACCEPTED, "Write it again.")
     else:
         rows = [line.split(separator) for line in lines]
+    return [_cells(row) for row in rows], comments
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _cells(row: list[str]) -> list[str]:
     # a comma that is no separator is a decimal comma
-    return [[cell.strip().strip("\"'").strip().replace(",", ".") for cell in row] for row in rows]
+    return [cell.strip().strip("\"'").strip().replace(",", ".") for cell in row]
 
 
 def _is_number(cell: str) -> bool:
@@ -182,20 +248,20 @@ def _units(path: Path, names: list[str], units: str | None) -> str | None:
     return stated[0]
 
 
-def _check_clock(path: Path, table: _Table, rate: float) -> None:
-    """A column of time, in seconds or milliseconds, must tick at `rate`."""
-    for place, name in enumerate(table.header):
-        if not _CLOCK.fullmatch(name) or len(table.values) < 2:
-            continue
-        tick = np.median(np.diff(table.values[:, place]))
-        if np.isfinite(tick) and tick > 0 and min(abs(tick * rate - 1), abs(tick * rate / 1000 - 1)) > 0.01:
-            came = f"has a column {name} that ticks every {tick:g}, which is not {rate:g} a second"
-            refuse(path, came, "time column contradicts the rate", _ACCEPTED, "Correct rate.")
+def _check_clock(path: Path, clock: Clock, rate: float) -> None:
+    if not clock.agrees(rate):
+        column = f"a column {clock.name}" if clock.name else "a column without a name"
+        came = f"has {column} that ticks every {clock.tick:g}, which is not {rate:g} a second"
+        refuse(path, came, "time column contradicts the rate", _ACCEPTED, "Correct rate.")
 
 
 def _counts_up(column: np.ndarray) -> bool:
+    """Whether the values lie on a rising line, to within their rounding."""
     steps = np.diff(column)
-    return len(steps) > 1 and bool((steps > 0).all()) and np.ptp(steps) < 0.01 * steps.mean()
+    if len(steps) < 2 or not (steps >= 0).all() or not steps.any():
+        return False
+    line = np.linspace(column[0], column[-1], len(column))
+    return bool(np.abs(column - line).max() <= max(steps[steps > 0].min(), 0.01 * steps.mean()))
 
 
 def _whole(array: np.ndarray) -> np.ndarray:
