@@ -96,7 +96,10 @@ class MultimodalCnn(EcgNetwork):
         return {"logits": self.head(self.embed(batch))}
 
     def embed(self, batch: Batch) -> Tensor:
-        """The vectors of the leads side by side (B, leads latent_size), in the order of ``ecg_leads``."""
+        """The vectors of the leads side by side (B, leads latent_size), in the order of ``ecg_leads``.
+
+        An absent lead has the vector 0: the head is then that of a network without this lead.
+        """
         signals = self.signals(batch)
         if signals.shape[-1] != self.ecg_samples:
             raise OptionError(
@@ -104,7 +107,10 @@ class MultimodalCnn(EcgNetwork):
                 "Records as long as those it was built for: its linear layers see every sample in its place.",
                 "Take the same --data.window and --data.rate, and --data.eval_window center.",
             )
-        return torch.cat([encoder(signals[:, [i]]) for i, encoder in enumerate(self.encoders)], 1)
+        vectors = torch.stack([encoder(signals[:, [i]]) for i, encoder in enumerate(self.encoders)], 1)
+        if "ecg_leads" in batch:
+            vectors = torch.where(batch["ecg_leads"].index_select(1, self.lead_indices)[..., None], vectors, 0)
+        return vectors.flatten(1)
 
     def embedding_size(self, representation: str | None = None, leads: list[str] | None = None) -> int:
         return len(self.encoders) * self.latent_size

@@ -126,12 +126,14 @@ class Mvae(LeadVae):
         single: dict[str, Tensor] = {}
         if self.subsampling == "official":
             alone = [part.view_as(mu) for part in product_of_experts(*_rows(mu, logvar), prior=True)]
-            z = torch.cat([z.expand(len(mu), *z.shape), reparameterize(*alone)], 1)
+            own = reparameterize(*alone)  # (K, B, D), each for its own decoder
+            own = own.flatten(0, 1).expand(len(mu), -1, -1) if self.draw_all else own
+            z = torch.cat([z.expand(len(mu), *z.shape), own], 1)
             single["single_kl"] = kl_standard_normal(*alone).T
         drawn = self.draw(z)
         if single:
-            drawn, each = drawn[: -len(signals)], drawn[-len(signals) :]
-            single["single_errors"] = squared_errors(each, signals)
+            drawn, each = drawn.split([count * len(signals), own.shape[1]])
+            single["single_errors"] = self._single_errors(each, signals, present)
         drawn = drawn.view(count, *signals.shape)
         errors = torch.stack([squared_errors(one, signals) for one in drawn])
         subset_mu, subset_logvar = (part.view(count, *posterior.mu.shape)[1:] for part in product)
@@ -140,6 +142,13 @@ class Mvae(LeadVae):
             "reconstruction": drawn[0], "errors": errors[0], "members": members[1:], "subset_errors": errors[1:],
             "subset_mu": subset_mu, "subset_logvar": subset_logvar, **single,
         }  # fmt: skip
+
+    def _single_errors(self, drawn: Tensor, signals: Tensor, present: Tensor) -> Tensor:
+        """Errors (B, K) of the single leads' bounds: of each drawing itself, or of all of them drawing every lead."""
+        if not self.draw_all:
+            return squared_errors(drawn, signals)
+        errors = torch.stack([squared_errors(one, signals) for one in drawn.split(len(signals))])  # (K, B, K)
+        return torch.where(present.T[..., None], errors, 0).sum(0)
 
     def subsets(self, present: Tensor) -> list[Tensor]:
         """Members (B, K) of each further subset of one training step; none in a row that has no such subset."""

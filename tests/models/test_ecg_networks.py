@@ -130,6 +130,7 @@ PLAIN = {ResNet1d: plain_resnet, XResNet1d101: plain_xresnet, MultimodalCnn: pla
 @pytest.mark.parametrize("cls", SMALL, ids=lambda cls: cls.__name__)
 def test_forward_equals_a_plain_statement_of_the_architecture(cls):
     model, b = build(cls), batch()
+    b["ecg_leads"][:] = True
     with torch.no_grad():
         torch.testing.assert_close(model(b)["logits"], PLAIN[cls](model, b["ecg"]), rtol=1e-9, atol=1e-9)
 
@@ -144,10 +145,27 @@ def test_leads_are_chosen_by_name_and_absent_ones_do_not_matter(cls):
     x = torch.where(b["ecg_leads"][..., None], b["ecg"], 0)[:, [LEADS.index("V1"), LEADS.index("II")]]
     with torch.no_grad():
         logits = model({**b, "ecg": spoiled})["logits"]
-        everything = {"ecg": torch.zeros(3, 12, 333, dtype=torch.double), "present": b["present"], "id": b["id"]}
+        everything = {**b, "ecg": torch.zeros(3, 12, 333, dtype=torch.double)}
         everything["ecg"][:, [6, 1]] = x
         torch.testing.assert_close(logits, model(everything)["logits"])
     assert logits.isfinite().all() and (logits[0] != logits[1]).any()
+
+
+@pytest.mark.parametrize("cls", SMALL, ids=lambda cls: cls.__name__)
+def test_twelve_leads_of_which_six_are_shown_are_a_network_of_six(cls):
+    twelve, six = build(cls), build(cls, ecg_leads=list(LEADS[:6]))
+    state, own = twelve.state_dict(), six.state_dict()
+    for name, value in own.items():  # of the first layer, or of encoders and head, what belongs to the six leads
+        part = state[name]
+        for axis, size in enumerate(value.shape):
+            part = part.narrow(axis, 0, size)
+        value.copy_(part)
+    records = batch()
+    records["ecg_leads"] = torch.arange(12).expand(3, 12) < 6
+    with torch.no_grad():
+        expected, found = six(records)["logits"], twelve(records)["logits"]
+    assert sum(value.numel() for value in own.values()) < sum(value.numel() for value in state.values())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("leads", [[], ["V7"], ["I", "I"]])

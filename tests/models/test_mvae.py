@@ -91,9 +91,10 @@ def test_the_loss_is_the_sum_of_the_bounds(subsampling, draw_all):
     torch.testing.assert_close(loss, expected)
 
 
-def test_subsets_are_drawn_from_their_own_posteriors():
+@pytest.mark.parametrize("draw_all", [False, True])
+def test_subsets_are_drawn_from_their_own_posteriors(draw_all):
     """With nearly no noise a subset's signals are the decoded mean of its product, a single lead's those of its own."""
-    model = build(subsampling="official").train()
+    model = build(subsampling="official", reconstruct="all" if draw_all else "members").train()
     with torch.no_grad():
         model.encoders.fc.weight[..., 5:] = 0
         model.encoders.fc.bias[..., 5:] = -30.0  # log-variance, bent to nearly -10
@@ -107,6 +108,11 @@ def test_subsets_are_drawn_from_their_own_posteriors():
         each = model.draw(outputs["experts"])
         errors = ((each - records["ecg"]) ** 2).sum(-1)
         there = records["ecg_leads"]
+        if draw_all:  # every decoder draws its lead from the vector of every present lead
+            errors = torch.zeros_like(errors)
+            for row, lead in there.nonzero().tolist():
+                signals = model.draw(outputs["experts"][lead, row][None])[0]
+                errors[row] += ((signals - records["ecg"][row]) ** 2).sum(-1)
         torch.testing.assert_close(outputs["single_errors"][there], errors[there], rtol=1e-3, atol=1e-3)
 
 
