@@ -7,7 +7,7 @@ a finite number of steps misses that is reported for every record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,8 @@ class Baseline:
     name: str = "zero"
     signal: np.ndarray | None = None
 
-    def like(self, ecg: Tensor, leads: Tensor) -> Tensor:
-        """(B, 12, T); absent leads stay as they are, so that nothing is attributed to them.
+    def like(self, ecg: Tensor, leads: Tensor, recorded: Sequence[int] | np.ndarray | None = None) -> Tensor:
+        """(B, 12, T); absent leads and what follows a record's end stay as they are: nothing is attributed to them.
 
         Raises:
             OptionError: The baseline has another shape than the records.
@@ -52,7 +52,11 @@ class Baseline:
                     "--baseline zero needs no file.",
                 )
             path_begin = torch.as_tensor(self.signal, dtype=ecg.dtype, device=ecg.device).expand_as(ecg)
-        return torch.where(leads[..., None], path_begin, ecg)
+        moved = leads[..., None]
+        if recorded is not None:
+            end = torch.as_tensor(np.asarray(recorded), device=ecg.device)
+            moved = moved & (torch.arange(ecg.shape[-1], device=ecg.device) < end[:, None, None])
+        return torch.where(moved, path_begin, ecg)
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,12 @@ class Attribution:
     """Integrated gradients of some records.
 
     Attributes:
-        values: (N, 12, T); 0 for absent leads.
+        values: (N, 12, T); 0 for absent leads and after the end of a record.
         present: (N, 12) bool, leads that the model has seen.
         output: (N,) logit of the records (for a regression the output of the model).
         at_baseline: (N,) the same at the baseline.
         baseline, steps: How they were computed.
+        recorded: (N,) samples of each record before its end; None: all.
     """
 
     values: np.ndarray
@@ -73,6 +78,19 @@ class Attribution:
     at_baseline: np.ndarray
     baseline: str
     steps: int
+    recorded: np.ndarray | None = None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) samples that count: those before the end of each record."""
+        count, _, samples = self.values.shape
+        return np.full(count, samples) if self.recorded is None else self.recorded
+
+    @property
+    def compared(self) -> np.ndarray:
+        """(N, 12, T) bool, the samples that the model has seen something in: leads that are there, until the end."""
+        before_end = np.arange(self.values.shape[2]) < self.lengths[:, None]
+        return self.present[:, :, None] & before_end[:, None, :]
 
     @property
     def delta(self) -> np.ndarray:
@@ -94,6 +112,7 @@ def integrated_gradients(
     steps: int = STEPS,
     inner_rows: int = INNER_ROWS,
     advance: Callable[[float], None] = lambda done: None,
+    recorded: Sequence[int] | np.ndarray | None = None,
 ) -> Attribution:
     """Attribute one column of the logits to the samples of every lead.
 
@@ -105,6 +124,7 @@ def integrated_gradients(
         steps: Points of the Gauss-Legendre rule on the path.
         inner_rows: Points that are computed in one forward pass.
         advance: Told of every record that is done.
+        recorded: (B,) samples of each record before its end; the padding behind it is held fixed. None: all.
 
     Raises:
         OptionError: No ``ecg`` in the batch, no such column, steps below 1, or an output without gradient.
@@ -114,7 +134,7 @@ def integrated_gradients(
     baseline = baseline or Baseline()
     leads = lead_mask(batch, leads_of(model))
     ecg = batch["ecg"].detach()
-    begin = baseline.like(ecg, leads)
+    begin = baseline.like(ecg, leads, recorded)
     values, outputs = [], []
     for row in range(len(ecg)):
         forward = _forward(model, batch, row, target)
@@ -129,7 +149,8 @@ def integrated_gradients(
         values.append(torch.where(leads[row, :, None], found[0], 0).detach().cpu().numpy())
         advance(1)
     ends = torch.stack(outputs).numpy()
-    return Attribution(np.stack(values), leads.cpu().numpy(), ends[:, 0], ends[:, 1], baseline.name, steps)
+    end = None if recorded is None else np.asarray(recorded)
+    return Attribution(np.stack(values), leads.cpu().numpy(), ends[:, 0], ends[:, 1], baseline.name, steps, end)
 
 
 def lead_mask(batch: Mapping[str, Any], used: list[str] | tuple[str, ...] | None = None) -> Tensor:

@@ -13,13 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 
-from cardiozoo.analysis.ecg_layout import Page, Stretch
+from cardiozoo.analysis.ecg_layout import FOOTER, MM_PER_POINT, Page, Stretch
 
 AGAINST, FOR = (0.05, 0.36, 0.72), (0.88, 0.36, 0.02)
 INK = "#15181c"
 #: Attribution is summed over so many seconds before it is drawn: half a millimetre of paper.
 BIN_SECONDS = 0.02
 WIDEST = 5.5  # points
+WORDS = 46.0  # mm left of the legend
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,16 @@ def draw_highlight(axes: Axes, x: np.ndarray, y: np.ndarray, s: Stretch, highlig
 
 def draw_legend(axes: Axes, page: Page, highlight: Highlight) -> None:
     """The colours with their meaning and scale, at the lower right."""
-    width, height, steps = 50.0, 2.6, 50
-    left, y = page.right - width - 12, page.bottom - 5.0
+    words = f"against {highlight.target}"
+    room = page.right - page.left - 12 - WORDS
+    width, height, steps = min(50.0, max(room, 20.0)), 2.6, 50
+    left, y = page.right - width - 12, FOOTER - 5.0  # under the other words, where these leave no room beside them
     for i, color in enumerate(_rgba(np.linspace(-1, 1, steps))):
         box = (left + i * width / steps, y)
         axes.add_patch(Rectangle(box, width / steps, height, facecolor=color, linewidth=0, zorder=5))
     size = {"fontsize": 7, "color": INK}
-    axes.text(left - 1.5, y + height / 2, f"against {highlight.target}", ha="right", va="center", **size)
+    fitting = (left - 3) / len(words) / (0.56 * MM_PER_POINT)
+    axes.text(left - 1.5, y + height / 2, words, ha="right", va="center", **size | {"fontsize": min(7, fitting)})
     axes.text(left + width + 1.5, y + height / 2, "for it", ha="left", va="center", **size)
     scale = f"{highlight.scale:.2g}"
     ends = ((0.0, f"-{scale}"), (0.5, "0"), (1.0, f"+{scale}")) if highlight.scale else ()

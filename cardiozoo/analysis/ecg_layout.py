@@ -15,10 +15,15 @@ import numpy as np
 from cardiozoo.data.ecg import CHEST_LEADS, LEADS, LIMB_LEADS
 from cardiozoo.errors import OptionError
 
+MM_PER_POINT = 25.4 / 72
 LAYOUTS = ("auto", "4x3", "2x3", "12x1")
 #: Seconds on a page, the standard of a resting ECG; longer recordings are shown from ``start`` on.
 SECONDS = 10.0
 MARGIN, HEADER, FOOTER = 11.0, 17.0, 14.0
+#: Narrowest column in mm, one second of usual paper: in less there may be no beat.
+NARROWEST = 25.0
+#: Page width in mm below which the words and the legend under the paper stand in two lines.
+WIDE = 176.0
 #: Room left of the first stretch for the calibration pulse, and right of the last one.
 PULSE, AFTER = 15.0, 10.0
 CLOSEST, FARTHEST = 15.0, 50.0
@@ -52,13 +57,15 @@ class Page:
     baselines: tuple[float, ...]
 
 
-def rows_of(layout: str, present: np.ndarray, rhythm: str | None) -> list[list[str]]:
+def rows_of(layout: str, present: np.ndarray, rhythm: str | None, length: float = math.inf) -> list[list[str]]:
     """The leads of each row: three rows of four and a rhythm strip, three of two and a strip, or one row a lead.
 
     Args:
-        layout: ``4x3``, ``2x3`` (the six limb leads), ``12x1``, or ``auto``: 4x3, and 2x3 where no chest lead is there.
+        layout: ``4x3``, ``2x3`` (the six limb leads), ``12x1``, or ``auto``: 4x3, 2x3 where no chest lead is there, and
+            12x1 where the columns would be narrower than 25 mm.
         present: (12,) bool.
         rhythm: Lead of the strip below, None for none. If it is absent, the first lead that is there takes its place.
+        length: mm that the record is long.
 
     Raises:
         OptionError: A layout or a lead that does not exist.
@@ -70,6 +77,7 @@ def rows_of(layout: str, present: np.ndarray, rhythm: str | None) -> list[list[s
     chest = [LEADS.index(lead) for lead in CHEST_LEADS]
     if layout == "auto":
         layout = "4x3" if present[chest].any() or not present.any() else "2x3"
+        layout = layout if length / int(layout[0]) >= NARROWEST else "12x1"
     if layout == "12x1":
         return [[lead] for lead in LEADS if present[chest].any() or lead in LIMB_LEADS]
     columns = 4 if layout == "4x3" else 2
@@ -81,7 +89,13 @@ def rows_of(layout: str, present: np.ndarray, rhythm: str | None) -> list[list[s
 
 
 def lay_out(
-    signal: np.ndarray, rate: float, rows: Sequence[Sequence[str]], start: float, speed: float, gain: float
+    signal: np.ndarray,
+    rate: float,
+    rows: Sequence[Sequence[str]],
+    start: float,
+    speed: float,
+    gain: float,
+    length: int | None = None,
 ) -> Page:
     """Place the stretches; rows keep as much distance as their traces need, 15 to 50 mm in steps of 5.
 
@@ -92,9 +106,12 @@ def lay_out(
         start: Second at which the page begins.
         speed: mm a second.
         gain: mm a unit.
+        length: Samples for which there is paper, where that is more than the record has.
     """
     begin = round(start * rate)
-    samples = min(signal.shape[1] - begin, round(SECONDS * rate))
+    most = round(SECONDS * rate)
+    samples = min(signal.shape[1] - begin, most)
+    paper = min(max(length or 0, signal.shape[1]) - begin, most)
     stretches: list[Stretch] = []
     left = MARGIN
     for r, names in enumerate(rows):
@@ -107,11 +124,11 @@ def lay_out(
     depth = [_apart(above[0].max() + 7)]
     depth += [_apart((below[r] + above[r + 1]).max() + 4) for r in range(len(rows) - 1)]
     height = sum(depth) + _fives(min(below[-1].max() + 4, FARTHEST))
-    bottom = FOOTER
+    right = left + PULSE + _fives(max(paper / rate * speed, 25.0)) + AFTER
+    bottom = FOOTER if right + MARGIN >= WIDE else 2 * FOOTER
     top = bottom + height
     baselines = tuple(top - sum(depth[: r + 1]) for r in range(len(rows)))
     placed = tuple(replace(s, baseline=baselines[s.row]) for s in stretches)
-    right = left + PULSE + _fives(max(samples / rate * speed, 25.0)) + AFTER
     return Page(right + MARGIN, top + HEADER, left, bottom, right, top, placed, baselines)
 
 

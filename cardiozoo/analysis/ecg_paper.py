@@ -18,11 +18,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from cardiozoo.analysis.ecg_highlight import Highlight, draw_highlight, draw_legend
-from cardiozoo.analysis.ecg_layout import HEADER, Page, Stretch, lay_out, rows_of
+from cardiozoo.analysis.ecg_layout import HEADER, MM_PER_POINT, SECONDS, Page, Stretch, lay_out, rows_of
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.errors import OptionError
 
-MM_PER_POINT = 25.4 / 72
 MM = 1 / 25.4
 #: mm a unit; leads that were standardised have no mV any more, a standard deviation of theirs is around 0.2 mV.
 GAINS = {"mV": 10.0, "sd": 2.5}
@@ -56,7 +55,8 @@ def draw_ecg(
 
     Args:
         signal: (12, T) in the order of ``LEADS``, in ``unit``; NaN where samples are missing. Each lead is drawn around
-            its median: an electrocardiograph is AC coupled, so its offset means nothing.
+            its median: an electrocardiograph is AC coupled, so its offset means nothing. Where all leads are NaN to the
+            end of the array, the record has ended: the columns share what there is, and its end is marked.
         rate: Samples a second.
         present: (12,) bool; absent leads are named and marked. None: leads with any finite sample.
         attribution: (12, T), drawn as colour along the traces: blue against, orange for ``target``.
@@ -64,7 +64,7 @@ def draw_ecg(
         scale: Attribution (summed over 20 ms) of the fullest colour; None: the 99.5th percentile of this record.
         waves: Name -> bool (T,), drawn as bars below the last row.
         title, subtitle: Lines above the paper.
-        layout: ``4x3`` with rhythm strip, ``2x3`` for limb leads, ``12x1``, or ``auto``.
+        layout: ``4x3`` with rhythm strip, ``2x3`` for limb leads, ``12x1``, or ``auto``: see `rows_of`.
         rhythm: Lead of the strip, None for none.
         start: Second at which the page begins; it shows at most 10 s.
         unit: ``mV``, or ``sd`` for standardised leads.
@@ -75,22 +75,30 @@ def draw_ecg(
     Raises:
         OptionError: Arrays that are not (12, T), a rate, gain, unit, layout or start that makes no page.
     """
-    signal, present = _checked(signal, rate, present, start, unit)
+    signal, present = _checked(signal, rate, present, unit)
+    padded = signal.shape[1]
+    end = _end(signal, present)
+    if not 0 <= start < end / rate - 1 / rate:
+        raise OptionError(f"A page from {start} s on.", f"The record lasts {end / rate:g} s.", "Begin at 0.")
     gain = GAINS[unit] if gain is None else gain
     if not gain > 0 or not speed > 0:
         raise OptionError(f"{gain} mm/{unit} and {speed} mm/s.", "Numbers above 0.", "10 mm/mV and 25 mm/s are usual.")
     highlight = None
     if attribution is not None:
-        highlight = Highlight.of(_same_shape(attribution, signal), rate, present, target, scale)
+        highlight = Highlight.of(_same_shape(attribution, signal)[:, :end], rate, present, target, scale)
+    signal = signal[:, :end]
     for lead in np.flatnonzero(present):
         signal[lead] -= np.nanmedian(signal[lead])
     shown = np.where(present[:, None], signal, np.nan)
-    page = lay_out(shown, rate, rows_of(layout, present, rhythm), start, speed, gain)
+    rows = rows_of(layout, present, rhythm, min(end / rate - start, SECONDS) * speed)
+    page = lay_out(shown, rate, rows, start, speed, gain, padded)
     figure = Figure(figsize=(page.width * MM, page.height * MM), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, page.width), ylim=(0, page.height))
     axes.set_axis_off()
     _draw_grid(axes, page, *PAPER["plain" if highlight is None else "attribution"])
     _draw_leads(axes, page, signal, present, rate, speed, gain, unit, highlight)
+    if end < min(padded, round((start + SECONDS) * rate)):
+        _draw_end(axes, page, end / rate)
     if waves:
         _draw_waves(axes, page, waves, rate, speed)
     _draw_words(axes, page, title, subtitle, synthetic, f"{speed:g} mm/s    {gain:g} mm/{unit}    {rate:g} Hz")
@@ -112,9 +120,7 @@ def save_page(figure: Figure, path: Path, dpi: int = 170) -> Path:
     return path
 
 
-def _checked(
-    signal: np.ndarray, rate: float, present: np.ndarray | None, start: float, unit: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _checked(signal: np.ndarray, rate: float, present: np.ndarray | None, unit: str) -> tuple[np.ndarray, np.ndarray]:
     signal = np.array(signal, dtype=np.float64)
     if signal.ndim != 2 or signal.shape[0] != len(LEADS) or signal.shape[1] < 2:
         raise OptionError(
@@ -126,15 +132,17 @@ def _checked(
         raise OptionError(f"A rate of {rate}.", "Samples a second, above 0.", "500 is usual.")
     if unit not in GAINS:
         raise OptionError(f"The unit {unit!r}.", f"One of {', '.join(GAINS)}.", "sd is for standardised leads.")
-    if not 0 <= start < signal.shape[1] / rate - 1 / rate:
-        raise OptionError(
-            f"A page from {start} s on.", f"The record lasts {signal.shape[1] / rate:g} s.", "Begin at 0."
-        )
     finite = np.isfinite(signal).any(axis=1)
     there = finite if present is None else np.asarray(present, dtype=bool) & finite
     if there.shape != (len(LEADS),):
         raise OptionError(f"`present` has shape {there.shape}.", "(12,) bool.", "One entry a lead.")
     return signal, there
+
+
+def _end(signal: np.ndarray, present: np.ndarray) -> int:
+    """Samples before the end of the record; all where no lead is there to tell."""
+    known = np.flatnonzero(np.isfinite(signal[present]).any(axis=0))
+    return int(known[-1]) + 1 if len(known) else signal.shape[1]
 
 
 def _same_shape(attribution: np.ndarray, signal: np.ndarray) -> np.ndarray:
@@ -191,6 +199,14 @@ def _draw_leads(
         draw_legend(axes, page, highlight)
 
 
+def _draw_end(axes: Axes, page: Page, seconds: float) -> None:
+    """A line through all rows where the record ends: the empty paper behind it is no asystole."""
+    x = max(stretch.x + stretch.length for stretch in page.stretches)
+    axes.plot([x, x], [page.bottom, page.top], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=3)
+    words, middle = f"end of record, {seconds:.3g} s", (page.bottom + page.top) / 2
+    axes.text(x + 1.2, middle, words, fontsize=7.5, color=INK, rotation=90, ha="left", va="center", zorder=5)
+
+
 def _draw_pulse(axes: Axes, left: float, baseline: float, height: float, speed: float, words: str) -> None:
     width = 0.2 * speed
     begin = left + 5.0
@@ -240,10 +256,11 @@ def _draw_waves(axes: Axes, page: Page, waves: Mapping[str, np.ndarray], rate: f
 
 def _draw_words(axes: Axes, page: Page, title: str, subtitle: str, synthetic: bool | None, scale: str) -> None:
     name = f"SYNTHETIC · {title}" if synthetic else title
-    axes.text(page.left, page.height - 5.5, name, fontsize=11, fontweight="bold", color=INK, va="top")
     # Letters are as wide as half their height and a bit; on a narrow page they shrink until the line fits.
-    fitting = (page.width - page.left - 2) / max(len(subtitle), 1) / (0.56 * MM_PER_POINT)
-    axes.text(page.left, page.height - HEADER + 2.2, subtitle, fontsize=min(8, fitting), color=INK, va="bottom")
+    room = (page.width - page.left - 2) / MM_PER_POINT
+    sizes = min(11, room / max(len(name), 1) / 0.7), min(8, room / max(len(subtitle), 1) / 0.56)
+    axes.text(page.left, page.height - 5.5, name, fontsize=sizes[0], fontweight="bold", color=INK, va="top")
+    axes.text(page.left, page.height - HEADER + 2.2, subtitle, fontsize=sizes[1], color=INK, va="bottom")
     axes.text(page.left, page.bottom - 3, scale, fontsize=8, color=INK, va="top")
     size = f"page {page.width:.0f} x {page.height:.0f} mm; true to scale at 100 %"
     axes.text(page.left, page.bottom - 7.5, size, fontsize=6, color=FAINT, va="top")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 
 from cardiozoo.analysis.ecg_highlight import Highlight
 from cardiozoo.analysis.ecg_paper import draw_ecg, save_page
+from cardiozoo.analysis.explain_folder import WrittenFiles
 from cardiozoo.analysis.explain_plots import (
     error_plot,
     lead_plot,
@@ -28,7 +30,7 @@ from cardiozoo.analysis.published_importance import published_leads, published_w
 from cardiozoo.analysis.waves import Waves
 from cardiozoo.data.ecg import LEADS
 from cardiozoo.evaluation.figures import house_style, save_png
-from cardiozoo.evaluation.tables import write_json, write_text
+from cardiozoo.evaluation.tables import write_text
 
 PAGES = 8
 SHOWN_RECONSTRUCTIONS = 3
@@ -45,6 +47,7 @@ class Output:
         facts: Facts for ``summary.json`` and the page: run, checkpoint, split, ...
         figures: Title -> file, for the page.
         layout: Of the pages, see `draw_ecg`.
+        notes: What a reader must know of the choice of the records.
     """
 
     folder: Path
@@ -53,24 +56,39 @@ class Output:
     facts: dict[str, Any]
     figures: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
     layout: str = "auto"
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def files(self) -> WrittenFiles:
+        """Everything is written under a path from here, and so listed."""
+        return WrittenFiles(self.folder)
+
+    def told(self, *parts: Explanation | Generation | None) -> list[str]:
+        """The notes of the records, then those of the parts that are there."""
+        return [*self.notes, *(note for part in parts if part is not None for note in part.notes)]
 
     def plot(self, section: str, title: str, figure: Figure, name: str) -> None:
-        self.figures.setdefault(section, []).append((title, save_png(figure, self.folder / name)))
+        self.figures.setdefault(section, []).append((title, save_png(figure, self.files.path(name))))
 
     def table(self, table: pl.DataFrame, name: str) -> None:
         floats = [column for column, kind in table.schema.items() if kind == pl.Float64]
         table = table.with_columns(pl.col(floats).fill_nan(None), pl.lit(self.synthetic).alias("synthetic"))
-        write_text(self.folder / name, table.write_csv(float_precision=8))
+        write_text(self.files.path(name), table.write_csv(float_precision=8))
 
 
 def write_samples(out: Output, cases: Cases, explanation: Explanation | None) -> pl.DataFrame:
-    """``samples.csv``: the numbers of the records, what the model says of them, how complete the attributions are."""
+    """``samples.csv``: the numbers of the records, what the model says of them, how complete the attributions are.
+
+    ``recorded_seconds`` is the length of the record, ``seen_seconds`` how much of it the model saw.
+    """
     columns: dict[str, Any] = {
         "sample": cases.numbers,
         "id": cases.batch["id"],
         "patient": list(cases.patients.values()),
         "split": cases.splits,
         "leads": cases.present().sum(axis=1),
+        "recorded_seconds": np.round(cases.recorded_seconds, 6),
+        "seen_seconds": np.round(cases.recorded / cases.rate, 6),
     }
     if explanation is not None:
         found, column = explanation.attribution, explanation.column
@@ -90,10 +108,11 @@ def write_attributions(out: Output, found: Explanation, published: list[Waves] |
     """Arrays, tables, plots and pages of the attributions."""
     own = found.attribution
     np.savez_compressed(
-        out.folder / "attributions.npz",
+        out.files.path("attributions.npz"),
         sample=np.array(found.cases.numbers),
         values=own.values.astype(np.float32),
         present=own.present,
+        recorded=own.lengths,
         output=own.output,
         output_at_baseline=own.at_baseline,
         leads=np.array(LEADS),
@@ -139,20 +158,26 @@ def write_pages(out: Output, found: Explanation, rows: list[int], advance: Any) 
     rate, own = found.cases.rate, found.attribution
     # A median beat is drawn whole in each of four columns, on fast paper, and a strip of it would say nothing more.
     again, how = (4, {"rhythm": None, "speed": 50.0}) if found.cases.beat else (1, {})
-    parts = [Highlight.of(own.values[row], rate, own.present[row], "", None) for row in rows]
+    ends = found.cases.recorded
+    parts = [Highlight.of(own.values[row][:, : ends[row]], rate, own.present[row], "", None) for row in rows]
     scale = float(np.median([part.scale for part in parts])) if parts else 0.0
     for row in rows:
         number = found.cases.numbers[row]
         figure = draw_ecg(
-            np.tile(signals[row], again), rate, present=found.cases.present()[row],
+            np.tile(_until(signals[row], ends[row]), again), rate, present=found.cases.present()[row],
             attribution=np.tile(own.values[row], again), target=found.target, scale=scale or None,
             waves={name: np.tile(mask, again) for name, mask in found.waves[row].masks.items()},
             title=f"Sample {number}: {found.target}",
             subtitle=caption(found, row), layout=out.layout, unit=unit, synthetic=out.synthetic, **how,
         )  # fmt: skip
-        path = save_page(figure, out.folder / f"sample-{number:04d}.png")
+        path = save_page(figure, out.files.path(f"sample-{number:04d}.png"))
         out.figures.setdefault("pages", []).append((f"Sample {number}", path))
         advance(1)
+
+
+def _until(signal: np.ndarray, end: int) -> np.ndarray:
+    """The signal without its padding: zeros drawn as a line would read as asystole."""
+    return np.where(np.arange(signal.shape[1]) < end, signal, np.nan)
 
 
 def caption(found: Explanation, row: int) -> str:
@@ -199,7 +224,8 @@ def write_generation(out: Output, found: Generation) -> None:
 
 def write_page(out: Output, explanation: Explanation | None, generation: Generation | None) -> Path:
     """``explain.html``: one file without network and without ids, and ``summary.json``."""
-    write_json(out.folder / "summary.json", _summary(out, explanation, generation))
+    path = out.files.path("explain.html")
+    out.files.finish(_summary(out, explanation, generation))
     templates = [PackageLoader("cardiozoo.analysis", "templates"), PackageLoader("cardiozoo.evaluation", "templates")]
     environment = Environment(
         loader=ChoiceLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -209,17 +235,16 @@ def write_page(out: Output, explanation: Explanation | None, generation: Generat
         section: [{"title": title, "data": _inline(path)} for title, path in drawn]
         for section, drawn in out.figures.items()
     }
-    notes = [*(explanation.notes if explanation else []), *(generation.notes if generation else [])]
+    notes = out.told(explanation, generation)
     text = environment.get_template("explain.html").render(
         out=out, explanation=explanation, generation=generation, pictures=pictures, notes=notes, facts=out.facts
     )
-    path = out.folder / "explain.html"
     write_text(path, text)
     return path
 
 
 def _summary(out: Output, explanation: Explanation | None, generation: Generation | None) -> dict[str, Any]:
-    content: dict[str, Any] = {"format": "cardiozoo-explanation", "version": 1, "synthetic": out.synthetic, **out.facts}
+    content: dict[str, Any] = {"synthetic": out.synthetic, **out.facts, "notes": out.told(explanation)}
     if explanation is not None:
         own = explanation.attribution
         content |= {"target": explanation.target, "unit": explanation.unit, "baseline": own.baseline}
@@ -233,7 +258,6 @@ def _summary(out: Output, explanation: Explanation | None, generation: Generatio
             sanity = explanation.sanity
             stages = {"stages": sanity.table.to_dicts(), "input_alone": sanity.input_alone}
             content["sanity"] = {"records": sanity.records, "verdict": sanity.verdict, **stages}
-        content["notes"] = explanation.notes
     if generation is not None:
         content["reconstruction"] = {
             "by_lead": generation.by_lead.to_dicts(),

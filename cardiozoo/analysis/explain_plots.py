@@ -80,14 +80,15 @@ def sanity_plot(sanity: Sanity, synthetic: bool) -> Figure:
 def reconstruction_plot(
     found: Reconstruction, row: int, rate: float, unit: str, title: str, synthetic: bool, seconds: float = 4.0
 ) -> Figure:
-    """Original and reconstruction of all leads of one record, over some seconds from its middle."""
+    """Original and reconstruction of all leads of one record, some seconds from the middle of what was recorded."""
     figure = new_figure(11, 10.5, title, synthetic)
     panels = figure.subplots(6, 2, sharex=True)
-    samples = found.original.shape[2]
+    samples = int(found.lengths[row])
     length = min(samples, round(seconds * rate))
     first = (samples - length) // 2
     time = np.arange(first, first + length) / rate
-    mean = found.original[row][found.present[row]].mean(axis=0) if found.present[row].any() else np.zeros(samples)
+    own = found.original[row][found.present[row]]
+    mean = own.mean(axis=0) if len(own) else np.zeros_like(found.original[row, 0])
     for lead in range(len(LEADS)):
         axes = panels[lead % 6, lead // 6]
         part = slice(first, first + length)
@@ -175,6 +176,7 @@ def _lead_title(found: Reconstruction, row: int, lead: int, mean: np.ndarray, th
         return f"{name}: not a lead of this model"
     if not there:
         return f"{name}: absent, drawn from the other leads"
-    signal = found.original[row, lead]
-    mse, reference = (float(np.mean((signal - other) ** 2)) for other in (found.reconstructed[row, lead], mean))
+    end = int(found.lengths[row])
+    signal, others = found.original[row, lead], (found.reconstructed[row, lead], mean)
+    mse, reference = (float(np.mean((signal - other)[:end] ** 2)) for other in others)
     return f"{name}: error {mse:.3f}, of the mean of the leads {reference:.3f}"

@@ -13,7 +13,7 @@ import torch
 from cardiozoo.analysis.attribution import STEPS, Attribution, Baseline, integrated_gradients, lead_mask, leads_of
 from cardiozoo.analysis.importance import cohort_importance, lead_table, wave_table, with_spread
 from cardiozoo.analysis.randomisation import Sanity, randomisation_check
-from cardiozoo.analysis.record_time import begins, raw_rates
+from cardiozoo.analysis.record_time import begins, raw_rates, recorded_samples
 from cardiozoo.analysis.records import on_device, random_records, rows_of
 from cardiozoo.analysis.wave_truth import read_truth
 from cardiozoo.analysis.waves import PUBLISHED_HALF_WIDTH, Waves, beat_part, delineate, known_windows, seen_part
@@ -64,6 +64,8 @@ class Cases:
         whole: Whole records in mV, (N, 12, T), and their samples a second: where waves are looked for if the model sees
             parts of records, or few samples a second.
         beat: Whether the model sees the median beat of each record.
+        ends: (N,) samples in the batch before the end of each record, what follows is padding; None: all.
+        seconds: (N,) length of each record, of which the model may see a part; None: what is in the batch.
         score, target: (N, C) what the model predicts and what the data say; None without a task.
     """
 
@@ -74,6 +76,8 @@ class Cases:
     millivolt: np.ndarray | None = None
     whole: tuple[np.ndarray, float] | None = None
     beat: bool = False
+    ends: np.ndarray | None = None
+    seconds: np.ndarray | None = None
     score: np.ndarray | None = None
     target: np.ndarray | None = None
 
@@ -93,6 +97,17 @@ class Cases:
         if self.millivolt is not None:
             return self.millivolt, "mV"
         return self.batch["ecg"].float().cpu().numpy(), self.unit
+
+    @property
+    def recorded(self) -> np.ndarray:
+        """(N,) samples in the batch before the end of each record."""
+        count, _, samples = self.batch["ecg"].shape
+        return np.full(count, samples) if self.ends is None else self.ends
+
+    @property
+    def recorded_seconds(self) -> np.ndarray:
+        """(N,) length of each record."""
+        return self.recorded / self.rate if self.seconds is None else self.seconds
 
     def present(self) -> np.ndarray:
         """(N, 12) bool."""
@@ -155,7 +170,9 @@ def explain(model: Any, data: Any, cases: Cases, settings: Settings, device: str
     waves = find_waves(cases, data, settings)
     size = len(cases.numbers)
     with progress_bar("attributing", size) as advance:
-        found = integrated_gradients(model, batch, column, baseline, settings.steps, advance=advance)
+        found = integrated_gradients(
+            model, batch, column, baseline, settings.steps, advance=advance, recorded=cases.recorded
+        )
     found, unit = _in_units(model, found, column)
     leads, wave_rows = lead_table(found, cases.numbers), wave_table(found, waves, cases.numbers)
     over_leads = wave_rows.filter(pl.col("lead") == "all")
@@ -193,12 +210,12 @@ def find_waves(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
     if settings.truth is not None:
         known = read_truth(settings.truth, ids, raw_rates(data, ids))
     begin = begins(data, ids, samples, cases.rate)
-    searched, rate = cases.whole or (signals, cases.rate)
+    searched, rate = _recorded_part(cases)
     found = []
     with progress_bar("finding waves", len(ids)) as advance:
-        for name, signal, present in zip(ids, searched, cases.present(), strict=True):
+        for name, signal, present, end in zip(ids, searched, cases.present(), cases.recorded.tolist(), strict=True):
             if name in known and not cases.beat:
-                waves = known_windows(known[name], cases.rate, samples, begin[name], settings.half_width)
+                waves = known_windows(known[name], cases.rate, end, begin[name], settings.half_width)
             elif name in known:
                 waves = known_windows(known[name], rate, signal.shape[1], 0.0, settings.half_width)
             else:
@@ -206,10 +223,24 @@ def find_waves(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
             if cases.beat:
                 waves = beat_part(waves, find_beats(signal[present], rate), rate, cases.rate, samples)
             elif name not in known and cases.whole is not None:
-                waves = seen_part(waves, rate, cases.rate, samples, begin[name])
-            found.append(waves)
+                waves = seen_part(waves, rate, cases.rate, end, begin[name])
+            found.append(waves.padded(samples))
             advance(1)
     return found
+
+
+def _recorded_part(cases: Cases) -> tuple[list[np.ndarray], float]:
+    """The signals in which waves are looked for, each until its end, and their samples a second.
+
+    Padding would hide the beats of a short record: their steepness is measured against that of the whole signal.
+    """
+    if cases.whole is None:
+        return [signal[:, :end] for signal, end in zip(cases.drawn[0], cases.recorded, strict=True)], cases.rate
+    signals, rate = cases.whole
+    if cases.seconds is None:
+        return list(signals), rate
+    ends = np.ceil(cases.seconds * rate - 1e-6).astype(int)
+    return [signal[:, :end] for signal, end in zip(signals, ends, strict=True)], rate
 
 
 def published_windows(cases: Cases, data: Any, settings: Settings) -> list[Waves]:
@@ -237,6 +268,8 @@ def _baseline(wanted: str, data: Any, seed: int) -> Baseline:
     if wanted == "mean":
         batch = random_records(data, MEAN_OF, "train", seed)
         ecg, there = batch["ecg"].double().numpy(), batch["ecg_leads"].numpy()[..., None]
+        ends = recorded_samples(data, batch["id"], ecg.shape[2])
+        there = there & (np.arange(ecg.shape[2]) < np.array([ends[name] for name in batch["id"]])[:, None, None])
         mean = np.where(there, ecg, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
         return Baseline(f"mean of {len(ecg)} training records", mean.astype(np.float32))
     path = Path(wanted)
@@ -269,16 +302,18 @@ def _in_units(model: Any, found: Attribution, column: int) -> tuple[Attribution,
 def _check_sanity(model: Any, batch: dict[str, Any], result: Explanation, baseline: Baseline) -> Sanity:
     """On the first records of which the model sees anything."""
     seen = [row for row in range(len(batch["id"])) if result.attribution.present[row].any()]
-    part = rows_of(batch, seen[: result.settings.sanity])
+    chosen = seen[: result.settings.sanity]
+    part, ends = rows_of(batch, chosen), result.cases.recorded[chosen]
     steps = min(result.settings.steps, SANITY_STEPS)
-    present = result.attribution.present[seen[: result.settings.sanity]]
-    inputs = (part["ecg"] - baseline.like(part["ecg"], torch.as_tensor(present).to(part["ecg"].device))).cpu().numpy()
+    present = torch.as_tensor(result.attribution.present[chosen]).to(part["ecg"].device)
+    inputs = (part["ecg"] - baseline.like(part["ecg"], present, ends)).cpu().numpy()
+    compared = result.attribution.compared[chosen]
 
     def attribute() -> np.ndarray:
-        return integrated_gradients(model, part, result.column, baseline, steps).values
+        return integrated_gradients(model, part, result.column, baseline, steps, recorded=ends).values
 
     with progress_bar("check with random weights", 6) as advance:
-        return randomisation_check(model, attribute, inputs, present, seed=result.settings.seed, advance=advance)
+        return randomisation_check(model, attribute, inputs, compared, seed=result.settings.seed, advance=advance)
 
 
 def _notes(result: Explanation) -> list[str]:

@@ -24,6 +24,8 @@ from cardiozoo.data.progress import progress_bar
 DIMENSIONS = 6
 #: Mean squared error of standardised leads that a flat line has, nearly.
 FLAT = 0.98
+#: Share of the latent dimensions that are active at most where the posterior has collapsed.
+COLLAPSED = 0.1
 
 
 @dataclass
@@ -62,7 +64,7 @@ def generate(model: Any, cases: Cases, n_bootstrap: int, seed: int, device: str 
     part.to(device).eval()
     batch = on_device(cases.batch, device)
     with progress_bar("reconstructing", len(cases.numbers)) as advance:
-        found = reconstruct(part, batch, advance)
+        found = reconstruct(part, batch, advance, cases.recorded)
     errors = error_table(found, cases.numbers)
     by_lead = lead_errors(errors, cases.patients, n_bootstrap, seed)
     distinct, apart = distinct_leads(found)
@@ -71,6 +73,14 @@ def generate(model: Any, cases: Cases, n_bootstrap: int, seed: int, device: str 
     result = Generation(cases, found, errors, by_lead, distinct, apart, walk)
     result.notes = _notes(result)
     return result
+
+
+def _flat(active: int, dimensions: int) -> str:
+    """What may be said of reconstructions no better than a flat line; a collapse shows in the latent space alone."""
+    known = f"The error is no better than that of a flat line, with {active} of {dimensions} latent dimensions active"
+    if active <= COLLAPSED * dimensions:
+        return f"{known}: the divergence has swallowed the latent space (posterior collapse)."
+    return f"{known}; perhaps the model was trained too little."
 
 
 def _notes(result: Generation) -> list[str]:
@@ -83,7 +93,7 @@ def _notes(result: Generation) -> list[str]:
         if worse:
             notes.append(f"Not shown to be better than the mean of the leads: {', '.join(worse)}.")
         if float(result.by_lead["mse"].mean()) >= FLAT and result.cases.unit == "sd":
-            notes.append("The error is that of a flat line: the model reconstructs nothing yet (posterior collapse).")
+            notes.append(_flat(result.walk.active, len(result.walk.divergence)))
     if result.walk.active == 0:
         notes.append("No latent dimension holds more than 0.01 nats about a record: the walks show nothing.")
     return notes

@@ -1,7 +1,7 @@
 """What attributions come to: per lead, per wave, and over a cohort with intervals.
 
 ``signed_sum`` is a part of the logit (the parts add up to the difference between record and baseline). ``share`` is the
-part of the absolute attribution, between 0 and 1. ``time_share`` is the share of samples in a window, so that
+part of the absolute attribution, between 0 and 1. ``time_share`` is the share of recorded samples in a window, so that
 ``enrichment`` = share / time_share is 1 for attribution that knows nothing of waves. ``spread`` is the part that a lead
 or wave has in what tells the records apart: what all records share (a large QRS complex) has none.
 """
@@ -30,7 +30,8 @@ def lead_table(found: Attribution, samples: Sequence[int]) -> pl.DataFrame:
         samples: (N,) number of each record.
     """
     rows: list[dict[str, Any]] = []
-    for number, values, there in zip(samples, found.values, found.present, strict=True):
+    for number, padded, there, end in zip(samples, found.values, found.present, found.lengths, strict=True):
+        values = padded[:, :end]
         absolute = np.abs(values).sum(axis=1, dtype=np.float64)
         total = absolute[there].sum()
         shares = absolute / total if total > 0 else np.full(len(LEADS), np.nan)
@@ -58,10 +59,12 @@ def wave_table(found: Attribution, waves: Sequence[Waves], samples: Sequence[int
     ``share`` (of the lead, or of all), ``time_share``, ``enrichment``. Records without any window have no row.
     """
     rows: list[dict[str, Any]] = []
-    for number, values, there, own in zip(samples, found.values, found.present, waves, strict=True):
+    records = zip(samples, found.values, found.present, waves, found.lengths, strict=True)
+    for number, padded, there, own, end in records:
         if own.reason or not there.any():
             continue
-        windows = {**own.masks, OTHER: ~np.any(list(own.masks.values()), axis=0)}
+        values, masks = padded[:, :end], {name: mask[:end] for name, mask in own.masks.items()}
+        windows = {**masks, OTHER: ~np.any(list(masks.values()), axis=0)}
         parts = {LEADS[lead]: values[lead : lead + 1] for lead in np.flatnonzero(there)} | {"all": values[there]}
         for lead, part in parts.items():
             total = np.abs(part).sum(dtype=np.float64)

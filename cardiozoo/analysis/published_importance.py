@@ -33,8 +33,8 @@ def published_leads(found: Attribution, samples: Sequence[int]) -> pl.DataFrame:
     ``in_figure`` is the fraction at or above 0.75, the samples that the paper's figure colours.
     """
     rows: list[dict[str, Any]] = []
-    for number, values, there in zip(samples, found.values, found.present, strict=True):
-        levels = scaled(values)[there]
+    for number, values, there, end in zip(samples, found.values, found.present, found.lengths, strict=True):
+        levels = scaled(values[:, :end])[there]
         fractions = (levels >= LEAD).mean(axis=1)
         total = fractions.sum()
         for lead, fraction, level in zip(np.flatnonzero(there), fractions, levels, strict=True):
@@ -50,12 +50,13 @@ def published_waves(found: Attribution, waves: Sequence[Waves], samples: Sequenc
     those in the windows of all points. ``waves`` come from ``delineate(..., half_width=0.04)``, 20 samples at 500 Hz.
     """
     rows: list[dict[str, Any]] = []
-    for number, values, there, own in zip(samples, found.values, found.present, waves, strict=True):
+    records = zip(samples, found.values, found.present, waves, found.lengths, strict=True)
+    for number, values, there, own, end in records:
         if own.reason:
             continue
-        important = scaled(values) >= WAVE
+        important = scaled(values[:, :end]) >= WAVE
         for lead in np.flatnonzero(there):
-            counts = {name: int((important[lead] & mask).sum()) for name, mask in own.masks.items()}
+            counts = {name: int((important[lead] & mask[:end]).sum()) for name, mask in own.masks.items()}
             total = sum(counts.values())
             for name, count in counts.items():
                 percent = 100 * count / total if total else np.nan

@@ -61,7 +61,7 @@ def randomisation_check(
         attribute: Computes the attributions (N, 12, T) of the same records with the model as it is now. One call on the
             trained model tells which layers take part, and in which order.
         inputs: (N, 12, T) record minus baseline.
-        present: (N, 12) bool, the leads compared.
+        present: (N, 12) or (N, 12, T) bool, the leads or samples compared.
         stages: From the head alone to all layers, at most so many.
         seed: Seed of the shuffles.
         advance: Told of every stage that is done.
@@ -104,7 +104,7 @@ def randomisation_check(
 
 
 def correlations(a: np.ndarray, b: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(N,) Spearman's rank correlation over the samples of the leads that are there; 0 where one side is constant."""
+    """(N,) Spearman's rank correlation over the leads or samples that are there; 0 where one side is constant."""
     found = []
     for x, y, there in zip(a, b, present, strict=True):
         x, y = x[there].ravel(), y[there].ravel()

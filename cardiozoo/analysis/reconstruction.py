@@ -32,11 +32,19 @@ class Reconstruction:
     Attributes:
         original, reconstructed: (N, 12, T); leads that the model does not know are NaN in the second.
         present: (N, 12) bool, leads that both have.
+        recorded: (N,) samples of each record before its end; None: all.
     """
 
     original: np.ndarray
     reconstructed: np.ndarray
     present: np.ndarray
+    recorded: np.ndarray | None = None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) samples that count: those before the end of each record."""
+        count, _, samples = self.original.shape
+        return np.full(count, samples) if self.recorded is None else self.recorded
 
 
 def generative_part(model: nn.Module) -> nn.Module | None:
@@ -51,9 +59,18 @@ def generative_part(model: nn.Module) -> nn.Module | None:
 
 @torch.no_grad()
 def reconstruct(
-    model: Any, batch: Mapping[str, Any], advance: Callable[[float], None] = lambda done: None
+    model: Any,
+    batch: Mapping[str, Any],
+    advance: Callable[[float], None] = lambda done: None,
+    recorded: np.ndarray | None = None,
 ) -> Reconstruction:
     """Reconstruct every record of a batch from its own leads.
+
+    Args:
+        model: The model, or one whose encoder is generative.
+        batch: The records.
+        advance: Told how many records are done.
+        recorded: (B,) samples of each record before its end; None: all.
 
     Raises:
         OptionError: The model is not generative.
@@ -71,18 +88,21 @@ def reconstruct(
         advance(len(rows))
     reconstructed = np.concatenate(found)
     present = lead_mask(batch).cpu().numpy() & np.isfinite(reconstructed).all(axis=2)
-    return Reconstruction(batch["ecg"].float().cpu().numpy(), reconstructed, present)
+    return Reconstruction(batch["ecg"].float().cpu().numpy(), reconstructed, present, recorded)
 
 
 def error_table(found: Reconstruction, samples: Sequence[int]) -> pl.DataFrame:
     """One row a record and lead: ``sample``, ``lead``, ``mse``, ``mse_of_mean`` (of the mean of the leads), ``better``.
 
-    Errors are means over time of squares, in squared units of the signal (1 is all of a standardised lead).
+    Errors are means over time, until the end of the record, of squares, in squared units of the signal (1 is all of a
+    standardised lead).
     """
     rows = []
-    for number, x, y, there in zip(samples, found.original, found.reconstructed, found.present, strict=True):
+    records = zip(samples, found.original, found.reconstructed, found.present, found.lengths, strict=True)
+    for number, original, reconstructed, there, end in records:
         if not there.any():
             continue
+        x, y = original[:, :end], reconstructed[:, :end]
         mean = x[there].mean(axis=0)
         for lead in np.flatnonzero(there):
             mse = float(np.mean((x[lead] - y[lead]) ** 2, dtype=np.float64))

@@ -1,4 +1,7 @@
-"""Where the samples that a model sees lie in the records, for tables that count from a record's start."""
+"""Where the samples that a model sees lie in the records, and how many of them were recorded at all.
+
+A record shorter than its store is followed by zeros. They are no signal: nothing is drawn of them and nothing counted.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,38 @@ def begins(data: Any, ids: list[str], seen: int, rate: float) -> dict[str, float
     whole = int(getattr(data, "record_samples", seen))
     if seen >= whole:
         return dict.fromkeys(ids, 0.0)
-    lengths = dict.fromkeys(ids, whole)
-    stored = _column(data, ids, "samples")
-    lengths |= {name: data.signal_options.samples(int(length)) for name, length in stored.items()}
-    return {name: max(length - seen, 0) // 2 / rate for name, length in lengths.items()}
+    return {name: max(length - seen, 0) // 2 / rate for name, length in _lengths(data, ids, whole).items()}
+
+
+def recorded_samples(data: Any, ids: list[str], seen: int) -> dict[str, int]:
+    """How many of the samples that a model sees of each record were recorded; what follows them is padding.
+
+    Args:
+        data: The data module.
+        ids: Records.
+        seen: Samples of each that the model sees.
+    """
+    if getattr(data, "beat", None) is not None:  # a median beat is whole whatever the record's length
+        return dict.fromkeys(ids, seen)
+    return {name: min(length, seen) for name, length in _lengths(data, ids, seen).items()}
+
+
+def recorded_seconds(data: Any, ids: list[str], otherwise: float) -> dict[str, float]:
+    """Length of each record in its store; ``otherwise`` where the data module cannot tell."""
+    seconds = dict.fromkeys(ids, otherwise)
+    if hasattr(data, "signal_options"):
+        rate = float(data.signal_options.stored_rate)
+        seconds |= {name: samples / rate for name, samples in _column(data, ids, "samples").items()}
+    return seconds
+
+
+def _lengths(data: Any, ids: list[str], otherwise: int) -> dict[str, int]:
+    """Samples of each whole record at the rate that a model sees."""
+    lengths = dict.fromkeys(ids, otherwise)
+    if hasattr(data, "signal_options"):
+        stored = _column(data, ids, "samples")
+        lengths |= {name: int(data.signal_options.samples(int(length))) for name, length in stored.items()}
+    return lengths
 
 
 def _column(data: Any, ids: list[str], name: str) -> dict[str, float]:

@@ -68,6 +68,11 @@ def random_records(data: Any, count: int, split: str = "test", seed: int = 0) ->
     return read_rows(data, split, chosen.tolist())
 
 
+def usual_split(data: Any) -> str:
+    """The split that is explained where none is chosen: test, or val where the data have no other, as `fit` judges."""
+    return "val" if not _size(data, "test") and _size(data, "val") else "test"
+
+
 def split_ids(data: Any, split: str) -> list[str]:
     """Ids of a split, without reading a signal where the data module can tell."""
     if hasattr(data, "samples") and hasattr(data, "records"):

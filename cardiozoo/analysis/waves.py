@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -72,6 +72,11 @@ class Waves:
             masks[name][a:b] = True
         missing = {name: max(0, beats - sum(w[0] == name for w in kept)) for name in names}
         return cls(masks, beats, missing, kept, source)
+
+    def padded(self, samples: int) -> Waves:
+        """The same windows in a longer record, of which only the beginning was recorded."""
+        more = samples - min((len(mask) for mask in self.masks.values()), default=samples)
+        return replace(self, masks={name: np.pad(mask, (0, more)) for name, mask in self.masks.items()})
 
     @classmethod
     def none(cls, names: tuple[str, ...], samples: int, source: str, reason: str) -> Waves:

@@ -34,7 +34,11 @@ def parser() -> argparse.ArgumentParser:
     which = result.add_mutually_exclusive_group()
     which.add_argument("--samples", nargs="+", metavar="ID", help="ids of records, as in predictions.parquet")
     which.add_argument("--cohort", type=int, metavar="N", help="a random N records of the split (default: 50)")
-    add("--split", choices=["train", "val", "test"], help="default: test; with --samples every split is searched")
+    add(
+        "--split",
+        choices=["train", "val", "test"],
+        help="default: test, or val where the data have no test split; with --samples every split is searched",
+    )
     add("--class", dest="target", metavar="NAME", help="class to explain; default: the one with the highest mean score")
     add(
         "--baseline", default="zero", metavar="WHAT", help="zero (default), mean of training records, or a .npy (12, T)"
@@ -73,6 +77,10 @@ def run(argv: Sequence[str]) -> int:
     """
     options = parser().parse_args(list(argv))
     _check(options)
+    from cardiozoo.analysis.explain_folder import check_folder, clear_folder
+
+    folder = options.out or options.run / "explain"
+    check_folder(folder)  # before anything heavy is imported: whoever is refused should not have waited
     from cardiozoo.cli.trained_run import open_run, require_ecg
     from cardiozoo.training.output import silence_known_noise
 
@@ -80,14 +88,13 @@ def run(argv: Sequence[str]) -> int:
     trained = open_run(options.run, options.checkpoint)
     require_ecg(trained)
     cases = _cases(options, trained)
-    out = _output(options, trained, cases)
+    out = _output(options, trained, cases, folder)
     explanation, generation = _explain(options, trained, cases)
     from cardiozoo.analysis import explain_files as files
     from cardiozoo.data.progress import progress_bar
 
     out.folder.mkdir(parents=True, exist_ok=True)
-    for old in [*out.folder.glob("*.png"), *out.folder.glob("*.csv"), *out.folder.glob("*.npz")]:
-        old.unlink()  # of an earlier explanation: it would belie this one
+    clear_folder(out.folder)
     files.write_samples(out, cases, explanation)
     if explanation is not None:
         files.write_attributions(out, explanation, _published(options, trained, cases))
@@ -121,18 +128,25 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _cases(options: argparse.Namespace, trained: TrainedRun) -> Cases:
+    import numpy as np
+
     from cardiozoo.analysis.explanation import Cases
-    from cardiozoo.analysis.records import random_records, records_by_id
+    from cardiozoo.analysis.record_time import recorded_samples, recorded_seconds
+    from cardiozoo.analysis.records import random_records, records_by_id, usual_split
 
     if options.samples:
         batch, splits = records_by_id(trained.data, options.samples, options.split)
     else:
-        split = options.split or "test"
+        split = options.split or usual_split(trained.data)
         batch = random_records(trained.data, options.cohort or 50, split, options.seed)
         splits = [split] * len(batch["id"])
     mode = getattr(trained.data, "standardise", "none")
     cases = Cases(batch, splits, float(getattr(trained.data, "ecg_rate", 500.0)), "mV" if mode == "none" else "sd")
     cases.beat = getattr(trained.data, "beat", None) is not None
+    ids, seen = batch["id"], batch["ecg"].shape[2]
+    cases.ends = np.array([*recorded_samples(trained.data, ids, seen).values()])
+    whole_seconds = getattr(trained.data, "record_samples", seen) / cases.rate
+    cases.seconds = np.array([*recorded_seconds(trained.data, ids, whole_seconds).values()])
     if mode != "none":
         # The same records once more, before standardisation: paper is read in mV.
         plain = trained.data_with(standardise="none", clip=None)
@@ -196,7 +210,7 @@ def _published(options: argparse.Namespace, trained: TrainedRun, cases: Cases) -
     return published_windows(cases, trained.data, _settings(options))
 
 
-def _output(options: argparse.Namespace, trained: TrainedRun, cases: Cases) -> Output:
+def _output(options: argparse.Namespace, trained: TrainedRun, cases: Cases, folder: Path) -> Output:
     from cardiozoo.analysis.explain_files import Output
 
     counts = {split: cases.splits.count(split) for split in dict.fromkeys(cases.splits)}
@@ -215,9 +229,20 @@ def _output(options: argparse.Namespace, trained: TrainedRun, cases: Cases) -> O
     now = getattr(trained.data, "manifest_sha256", None)
     if stated and now and stated != now:
         facts["store"] = "NOT the one the run was trained on: its manifest differs"
-    return Output(
-        options.out or trained.folder / "explain", trained.name, trained.synthetic, facts, layout=options.layout
-    )
+    return Output(folder, trained.name, trained.synthetic, facts, layout=options.layout, notes=_notes(options, cases))
+
+
+def _notes(options: argparse.Namespace, cases: Cases) -> list[str]:
+    notes = []
+    if not (options.split or options.samples) and cases.splits[0] == "val":
+        notes.append("The data have no test split, so records of the validation split are taken.")
+    short = int((cases.recorded < cases.batch["ecg"].shape[2]).sum())
+    if short:
+        notes.append(
+            f"Records that end before what the model is given: {short} of {len(cases.numbers)} (see samples.csv); "
+            "nothing after their end is drawn or counted."
+        )
+    return notes
 
 
 def _print(out: Output, explanation: Explanation | None, generation: Generation | None) -> None:

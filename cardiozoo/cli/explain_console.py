@@ -23,8 +23,7 @@ def render(console: Console, out: Output, explanation: Explanation | None, gener
         _attributions(console, explanation)
     if generation is not None:
         _reconstructions(console, generation)
-    notes = [*(explanation.notes if explanation else []), *(generation.notes if generation else [])]
-    for note in notes:
+    for note in out.told(explanation, generation):
         console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 

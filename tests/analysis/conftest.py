@@ -25,6 +25,17 @@ def ecg_store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def store_without_test(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for pre-training: no record is set aside for a test."""
+    import polars as pl
+    from ecg_store import table, write_store
+
+    records = table(40, SAMPLES, RATE).with_columns(pl.col("split").replace({"test": "val"}))
+    records = records.with_columns(pl.lit(20.0).alias("target/mPAP"))
+    return write_store(tmp_path_factory.mktemp("pretraining") / "store", "ecg_cohort", records, RATE, SAMPLES)
+
+
+@pytest.fixture(scope="session")
 def planted_run(ecg_store_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a linear model that looks at lead II and, a third as much, at V1."""
     from planted_model import PlantedModel

@@ -105,6 +105,17 @@ def test_absent_unused_and_missing_leads_are_masked():
     assert np.all(found.values[:, 1:] == 0) and found.values[0, 0].any()
 
 
+def test_what_follows_the_end_of_a_record_is_held_fixed():
+    model, batch = Linear(), batch_of()
+    batch["ecg"][1, :, 50:], batch["ecg_leads"][:] = 0, True
+    found = integrated_gradients(model, batch, 0, Baseline("own", np.full((12, 80), 0.3)), recorded=[80, 50, 80])
+    assert not found.values[1, :, 50:].any() and found.values[1, 0, :50].all() and found.values[0, 0, 50:].all()
+    assert np.abs(found.delta).max() < 1e-3  # the outputs differ by what came before the end, and by no more
+    assert found.lengths.tolist() == [80, 50, 80]
+    assert not found.compared[1, :, 50:].any() and np.array_equal(found.compared[0].all(axis=1), found.present[0])
+    assert integrated_gradients(model, batch, 0).lengths.tolist() == [80, 80, 80]
+
+
 def test_bad_input_is_refused():
     model, batch = Linear(), batch_of()
     model.num_classes = 2

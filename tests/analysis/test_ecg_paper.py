@@ -104,6 +104,55 @@ def test_gaps_leave_the_paper_white_and_the_signal_is_not_changed():
     np.testing.assert_array_equal(signal, before)
 
 
+@pytest.mark.parametrize(("layout", "columns"), [("4x3", 4), ("2x3", 2), ("12x1", 1)])
+def test_the_trace_ends_with_the_record(layout: str, columns: int):
+    signal = record()[0]
+    signal[:, 3750:] = np.nan
+    waves = {"QRS": np.arange(5000) > 3600}
+    figure = draw_ecg(signal, 500, layout=layout, attribution=np.ones_like(signal), waves=waves)
+    assert figure.get_size_inches()[0] * 25.4 == pytest.approx(297)  # paper as for the whole record
+    assert "end of record, 7.5 s" in words(figure)
+    left = 11 + PULSE
+    for trace in traces(figure):
+        assert np.isfinite(trace).all() and trace[-1, 0] <= left + 7.5 * 25 + 1e-6
+    # Every column shows its part of what there is, at true speed.
+    starts = sorted({round(trace[0, 0] - left, 1) for trace in traces(figure)})
+    np.testing.assert_allclose(starts, np.arange(columns) * 7.5 * 25 / columns, atol=0.1)
+    bars = [patch for patch in figure.axes[0].patches if patch.get_height() == 0.9]
+    assert bars and max(bar.get_x() + bar.get_width() for bar in bars) == pytest.approx(left + 7.5 * 25)
+    assert not any("end of record" in word for word in words(draw_ecg(record()[0], 500, layout=layout)))
+
+
+def test_an_end_is_told_by_the_leads_that_are_there_and_only_on_its_page():
+    signal, present = record(seconds=14)[0], np.ones(12, dtype=bool)
+    signal[1, 5500:] = np.nan  # one lead alone falls silent
+    assert not any("end of record" in word for word in words(draw_ecg(signal, 500, start=3)))
+    signal[:, 6000:] = np.nan
+    signal[3], present[3] = 0.0, False
+    assert not any("end of record" in word for word in words(draw_ecg(signal, 500, present=present)))
+    assert "end of record, 12 s" in words(draw_ecg(signal, 500, present=present, start=3))
+    with pytest.raises(OptionError, match="lasts 12 s"):
+        draw_ecg(signal, 500, present=present, start=12.5)
+
+
+def test_a_record_too_short_for_columns_has_a_row_for_each_lead():
+    signal = record()[0]
+    signal[:, 1500:] = np.nan
+    assert len(traces(draw_ecg(signal, 500))) == 12 and len(traces(draw_ecg(signal, 500, layout="4x3"))) == 13
+    signal[6:] = np.nan
+    assert len(traces(draw_ecg(signal, 500))) == 7  # six limb leads in two columns of 1.5 s
+    signal[:, 900:] = np.nan
+    assert len(traces(draw_ecg(signal, 500))) == 6
+
+
+def test_words_under_narrow_paper_do_not_meet():
+    figure = draw_ecg(record(seconds=2.5)[0], 500, attribution=np.ones((12, 1250)), target="pulmonary hypertension")
+    figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    legend, scale = boxes["against pulmonary hypertension"], boxes["25 mm/s    10 mm/mV    500 Hz"]
+    assert not legend.overlaps(scale) and legend.x0 >= 0 and not legend.overlaps(boxes["for it"])
+
+
 def test_colours_say_sign_and_strength():
     attribution = np.zeros((12, 500))
     attribution[1, 100:110], attribution[1, 200:210], attribution[5, 300:310] = 0.1, -0.1, 0.05

@@ -102,6 +102,90 @@ def test_an_autoencoder_is_shown_at_work(vae_run: Path, tmp_path: Path):
     assert "attributions.npz" not in {path.name for path in tmp_path.iterdir()}
 
 
+def test_without_a_test_split_validation_records_are_taken_and_it_is_said(
+    vae_run: Path, store_without_test: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from cardiozoo.models.ls_emvae import LsEmvae
+
+    run = write_run(
+        tmp_path / "run", LsEmvae(ecg_samples=SAMPLES, latent_size=8, channels=(4, 4, 4)), store_without_test,
+        task="reconstruction",
+    )  # fmt: skip
+    assert main(["explain", str(run), "--cohort", "3", *QUICK]) == 0
+    said = "no test split, so records of the validation split are taken"
+    assert said in capsys.readouterr().out and said in (run / "explain" / "explain.html").read_text()
+    summary = json.loads((run / "explain" / "summary.json").read_text())
+    assert summary["records"] == "3 of the val split" and any(said in note for note in summary["notes"])
+    assert pl.read_csv(run / "explain" / "samples.csv")["split"].unique().to_list() == ["val"]
+    assert main(["explain", str(run), "--cohort", "3", "--split", "test", *QUICK]) == 2
+    assert "The test split has no sample" in capsys.readouterr().err
+    # Where there is a test split, it is the one.
+    assert main(["explain", str(vae_run), "--cohort", "2", "--out", str(tmp_path / "out"), *QUICK]) == 0
+    assert said not in capsys.readouterr().out
+
+
+def test_nothing_after_the_end_of_a_short_record_counts(
+    planted_run: Path, ecg_store_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from cardiozoo.analysis import explain_files
+
+    drawn = []
+    monkeypatch.setattr(explain_files, "draw_ecg", lambda signal, *_, **__: drawn.append(signal))
+    monkeypatch.setattr(explain_files, "save_page", lambda _, path: (path.touch(), path)[1])
+    wanted = ["r0000", split_ids(EcgCohort(str(ecg_store_folder), num_workers=0), "test")[0]]
+    pl.DataFrame({"id": wanted, "wave": "QRS", "onset": 2.5, "offset": 4.75}).write_parquet(tmp_path / "truth.parquet")
+    command = ["explain", str(planted_run), "--samples", *wanted, "--truth", str(tmp_path / "truth.parquet")]
+    command += ["--baseline", "mean", "--sanity", "1", "--out", str(tmp_path / "out")]
+    assert main([*command, *QUICK]) == 0
+    samples = pl.read_csv(tmp_path / "out" / "samples.csv")
+    assert samples["recorded_seconds"].to_list() == [3.5, 5.0] == samples["seen_seconds"].to_list()
+    # The weights look at what follows the 350th sample, where only the whole record has a signal.
+    values = np.load(tmp_path / "out" / "attributions.npz")["values"]
+    assert not values[0].any() and values[1, 1, 375:].any()
+    waves = pl.read_csv(tmp_path / "out" / "waves.csv").filter(pl.col("lead") == "II", pl.col("time_share") > 0)
+    assert waves.sort("sample", "wave")["time_share"].to_list() == pytest.approx(
+        [1 / 3.5, 2.5 / 3.5, 2.25 / 5, 2.75 / 5]
+    )
+    windows = pl.read_csv(tmp_path / "out" / "wave_windows.csv")
+    assert windows["offset"].to_list() == [3.5, 4.75]
+    assert np.isnan(drawn[0][:, 350:]).all() and np.isfinite(drawn[0][:, :350]).all() and np.isfinite(drawn[1]).all()
+    notes = json.loads((tmp_path / "out" / "summary.json").read_text())["notes"]
+    assert any("end before what the model is given: 1 of 2" in note for note in notes)
+
+
+def test_only_files_of_an_earlier_explanation_are_replaced(planted_run: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    command = ["explain", str(planted_run), "--pages", "3", "--sanity", "0", "--out", str(out), *QUICK]
+    assert main([*command, "--cohort", "3"]) == 0
+    listed = json.loads((out / "summary.json").read_text())["files"]
+    assert sorted(listed) == sorted(path.name for path in out.iterdir())
+    own = {"mine.png": b"1", "mine.csv": b"2", "sample-0099.png": b"3", "mine.npz": b"4"}
+    for name, content in own.items():
+        (out / name).write_bytes(content)
+    assert main([*command, "--cohort", "1"]) == 0
+    assert {name: (out / name).read_bytes() for name in own} == own
+    assert sorted(path.name for path in out.glob("sample-*.png")) == ["sample-0001.png", "sample-0099.png"]
+
+
+def test_a_folder_of_something_else_is_refused_before_any_work(
+    planted_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    from cardiozoo.cli import trained_run
+
+    run = tmp_path / "run"
+    shutil.copytree(planted_run, run)
+    (run / "loss.png").write_bytes(b"mine")
+    (tmp_path / "notes.txt").write_text("a file")
+    monkeypatch.setattr(trained_run, "open_run", lambda *_: pytest.fail("work has begun"))
+    monkeypatch.chdir(run)
+    for out, message in ((str(run), "is not empty"), (".", "is not empty"), (str(tmp_path / "notes.txt"), "is a file")):
+        before = sorted(path for path in tmp_path.rglob("*"))
+        assert main(["explain", str(run), "--out", out, *QUICK]) == 2
+        told = capsys.readouterr().err.strip().splitlines()
+        assert message in told[0] and len(told) == 3
+        assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
 def test_a_fine_tuned_run_uses_signals_and_shows_its_encoder(vae_run: Path, ecg_store_folder: Path, tmp_path: Path):
     from cardiozoo.models.finetune import FineTune
 

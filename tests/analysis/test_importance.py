@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -51,6 +53,20 @@ def test_shares_of_waves_and_enrichment():
         assert rows["T"]["mean_abs"] == pytest.approx(np.abs(part[:, 60:90]).mean())
     failed = Waves.none(("P", "QRS", "T"), 100, "neurokit2", "no beats")
     assert wave_table(attribution(values), [failed], [1]).is_empty()
+
+
+def test_shares_are_those_of_the_recorded_part():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(1, 12, 100))
+    values[:, :, 60:] = 0
+    short = replace(attribution(values), recorded=np.array([60]))
+    own = windows(100, QRS=(30, 45), T=(50, 60))
+    alone, cut = attribution(values[:, :, :60]), windows(60, QRS=(30, 45), T=(50, 60))
+    assert wave_table(short, [own], [1]).equals(wave_table(alone, [cut], [1]))
+    assert lead_table(short, [1]).equals(lead_table(alone, [1]))
+    assert published_leads(short, [1]).equals(published_leads(alone, [1]))
+    assert published_waves(short, [own], [1]).equals(published_waves(alone, [cut], [1]))
+    assert wave_table(short, [own], [1]).filter(pl.col("wave") == "QRS")["time_share"][0] == pytest.approx(0.25)
 
 
 def test_cohort_means_and_patient_intervals():

@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from cardiozoo.analysis.explain_plots import reconstruction_plot
+from cardiozoo.analysis.explanation import Cases
+from cardiozoo.analysis.generation import generate
 from cardiozoo.analysis.reconstruction import (
     Reconstruction,
     distinct_leads,
@@ -60,6 +63,39 @@ def test_errors_are_those_of_present_leads_beside_their_mean():
     assert own["mse_of_mean"] == pytest.approx(np.mean((x[1] - x[there].mean(0)) ** 2), rel=1e-5)
     assert own["better"] == (own["mse"] < own["mse_of_mean"])
     assert len(table) == int(batch["ecg_leads"].sum())
+
+
+def test_errors_end_with_the_record():
+    batch = batch_of()
+    ends = np.where(np.arange(20) == 4, 60, 100)
+    short = reconstruct(Planted(), batch, recorded=ends)
+    figure = reconstruction_plot(short, 4, 100.0, "sd", "Sample 5", False)
+    assert max(line.get_xdata().max() for axes in figure.axes for line in axes.lines) == pytest.approx(0.59)
+    found = error_table(short, list(range(20)))
+    batch["ecg"] = batch["ecg"][:, :, :60]
+    alone = error_table(reconstruct(Planted(), batch), list(range(20)))
+    for column in ("mse", "mse_of_mean"):
+        own, cut = (table.filter(table["sample"] == 4)[column].to_numpy() for table in (found, alone))
+        np.testing.assert_allclose(own, cut, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("divergence", "collapsed"), [(1e-4, True), (2.0, False)])
+def test_a_flat_line_is_a_collapse_only_where_the_latent_space_is_empty(divergence: float, collapsed: bool):
+    class Flat(Planted):
+        def encode(self, batch):
+            mu = torch.full((len(batch["ecg"]), 3), (2 * divergence) ** 0.5)
+            return SimpleNamespace(mu=mu, logvar=torch.zeros_like(mu))
+
+        def reconstruct(self, batch):
+            return torch.zeros_like(batch["ecg"])
+
+    batch = batch_of()
+    batch["ecg"] = (batch["ecg"] - batch["ecg"].mean(-1, keepdim=True)) / batch["ecg"].std(-1, keepdim=True)
+    batch["ecg"] *= 1.01
+    found = generate(Flat(), Cases(batch, ["test"] * 20, 100.0, "sd"), 20, 0)
+    (note,) = (note for note in found.notes if "flat line" in note)
+    assert ("collapse" in note) == collapsed
+    assert f"{0 if collapsed else 3} of 3 latent dimensions active" in note
 
 
 def test_means_and_intervals_by_lead():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
+import torch
+from known_beats import record as known_record
 from made_runs import RATE, SAMPLES
 
-from cardiozoo.analysis.record_time import begins, raw_rates
+from cardiozoo.analysis.explanation import Cases, Settings, find_waves
+from cardiozoo.analysis.record_time import begins, raw_rates, recorded_samples, recorded_seconds
 from cardiozoo.analysis.records import records_by_id, split_ids
 from cardiozoo.analysis.wave_truth import read_truth
 from cardiozoo.data.ecg_cohort import EcgCohort
@@ -36,6 +40,36 @@ def test_a_window_of_another_rate_than_the_store(ecg_store_folder: Path):
     part = EcgCohort(str(ecg_store_folder), **PLAIN, rate=50, window=2.0, eval_window="center")
     found = begins(part, ["r0000", "r0001"], 100, 50.0)
     assert found == {"r0000": (175 - 100) // 2 / 50, "r0001": (250 - 100) // 2 / 50}
+
+
+def test_a_short_record_ends_before_what_the_model_sees(ecg_store_folder: Path):
+    ids = ["r0000", "r0001"]
+    for options, seen, ends in (
+        ({}, SAMPLES, [350, 500]),
+        ({"rate": 50}, 250, [175, 250]),
+        ({"window": 4.0, "eval_window": "center"}, 400, [350, 400]),
+        ({"window": 2.0, "eval_window": "center"}, 200, [200, 200]),
+        ({"beat": 0.8}, 80, [80, 80]),
+    ):
+        data = EcgCohort(str(ecg_store_folder), **PLAIN, **options)
+        assert [*recorded_samples(data, ids, seen).values()] == ends, options
+        assert recorded_seconds(data, ids, 9.0) == {"r0000": 3.5, "r0001": 5.0}
+    ecg = records_by_id(EcgCohort(str(ecg_store_folder), **PLAIN), ids)[0]["ecg"].numpy()
+    assert not ecg[0, :, 350:].any() and ecg[0, :, 349].any()
+    assert recorded_samples(object(), ["7"], 90) == {"7": 90} and recorded_seconds(object(), ["7"], 0.9) == {"7": 0.9}
+
+
+def test_padding_hides_no_beat_and_has_none():
+    signal = known_record(seconds=4)[0]
+    batch = {"id": ["short"], "ecg": torch.from_numpy(np.pad(signal, ((0, 0), (0, 3000)))[None])}
+    (alone,) = find_waves(
+        Cases({"id": ["cut"], "ecg": batch["ecg"][:, :, :2000]}, ["test"], 500.0, "mV"), None, Settings()
+    )
+    short = Cases(batch, ["test"], 500.0, "mV", ends=np.array([2000]), seconds=np.array([4.0]))
+    for cases in (short, replace(short, whole=(batch["ecg"].numpy(), 500.0))):
+        (found,) = find_waves(cases, None, Settings())
+        assert found.windows == alone.windows and found.beats == alone.beats > 3
+        assert all(len(mask) == 5000 and not mask[2000:].any() for mask in found.masks.values())
 
 
 def test_every_record_counts_in_the_samples_of_its_own_file(tmp_path: Path):
