@@ -60,7 +60,8 @@ _VOLTAGE = re.compile(
 _MINUS = ("-", "−")
 # a hyphen that follows at once joins ("ECG-II"), one after a space is a minus ("Lead -aVR")
 _PREFIX = re.compile(r"(?:MDC_ECG_LEAD|(?:ECG|EKG)[ _]*\d*|LEAD|CHANNEL|ABLEITUNG)(?:-|[ _:.]*)")
-_UNIT = re.compile(r"[ _-]+[MUN]?V$")
+# "I..uV." is what R makes of "I (uV)"; cardiozoo.data.readers.ecg_units reads the unit
+_UNIT = re.compile(r"[ _-]+V$|[\s_.:/-]+(?:[MUN?]V|(?:MILLI|MICRO|NANO)VOLTS?)\.?$")
 
 
 @lru_cache(maxsize=4096)

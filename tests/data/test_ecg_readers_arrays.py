@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from ecg_files import heart, write_wfdb
 
-from cardiozoo.data.ecg import LEADS, MISSING
+from cardiozoo.data.ecg import LEADS, MISSING, lead_and_sign
 from cardiozoo.data.ecg_standard import standardise
 from cardiozoo.data.readers.ecg import read_ecg
+from cardiozoo.data.readers.ecg_units import stated_units
 from cardiozoo.errors import OptionError, RecordError
 
 HEART = heart()
@@ -340,6 +341,98 @@ def test_csv_units_in_the_header(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", lines)
     np.testing.assert_allclose(read_ecg(path, rate=500).millivolt(), MV[:2], atol=1e-12)
     assert refused(path, rate=500, units="mV") == "units contradict each other"
+
+
+PARTLY = "unit stated for some leads only, taken for all"
+
+
+def microvolt(tmp_path: Path, header: str) -> Path:
+    rows = (",".join(map(str, row)) for row in 5 * HEART[: header.count(",") + 1].T)
+    return write_csv(tmp_path / "a.csv", [header, *rows])
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    "{}_uV|Lead {} uV|{} µV|{}-uV|{}_UV|{}_?V|{}/uV|{} / uV|{}.uV|{}..uV.|{} microvolts|{} (uV) (filtered)|{} {{uV}}"
+    "|{} (uV/LSB)|{} [1 uV]|{} (1e-6 V)|ECG1:{}_uV".split("|"),
+)
+def test_csv_units_in_the_names_are_believed_and_compared(tmp_path: Path, spelling: str) -> None:
+    path = microvolt(tmp_path, ",".join(spelling.format(lead) for lead in LEADS))
+    for units in (None, "uV"):
+        record = read_ecg(path, rate=500, units=units)
+        np.testing.assert_allclose(record.millivolt(), MV, atol=1e-12)
+        assert not record.notes and np.array_equal(record.digital, HEART * 5)
+    for units in ("mV", "4.88uV", "V"):
+        assert refused(path, rate=500, units=units) == "units contradict each other"
+
+
+def test_csv_units_of_some_leads_only_are_taken_for_all_and_noted(tmp_path: Path) -> None:
+    for header in ("I [uV],II,III", "I,II_uV,III", "I,II (uV),III uV"):
+        path = microvolt(tmp_path, header)
+        for units in (None, "uV"):
+            record = read_ecg(path, rate=500, units=units)
+            np.testing.assert_allclose(record.millivolt(), MV[:3], atol=1e-12)
+            assert record.notes == (PARTLY,)
+        assert refused(path, rate=500, units="mV") == "units contradict each other"
+    # the unit of a column that is no lead says nothing of the leads
+    path = microvolt(tmp_path, "I,II,III,pressure_uV")
+    assert refused(path, rate=500) == "units not given"
+    assert PARTLY not in read_ecg(path, rate=500, units="5uV").notes
+
+
+def test_csv_leads_in_different_units_are_left_out(tmp_path: Path) -> None:
+    headers = (
+        "I_uV,II_mV,III_uV",
+        "I (uV),II (mV),III",
+        "I_uV (mV),II,III",
+        "I (uV),II (adu),III (uV)",
+        "I V,II mV,III",
+    )
+    for units in (None, "uV", "mV"):
+        for header in headers:
+            assert refused(microvolt(tmp_path, header), rate=500, units=units) == "units of the leads differ"
+        path = microvolt(tmp_path, "I (uV/mm),II (uV/mm)")
+        assert refused(path, rate=500, units=units) == "unit of a lead not understood"
+    rows = [",".join(map(str, row)) for row in HEART[:2].T]
+    below = write_csv(tmp_path / "a.csv", ["I_uV,II_uV", "mV,mV", *rows])
+    assert refused(below, rate=500) == "units of the leads differ"
+    assert read_ecg(microvolt(tmp_path, "I (adu),II (adu)"), rate=500, units="uV").digital.dtype == np.int16
+
+
+def test_csv_units_in_names_that_are_no_leads_are_compared(tmp_path: Path) -> None:
+    said = {"rate": 500, "leads": LEADS[:2]}
+    for header in ("ch1_uV,ch2_uV", "ch 1 uV,ch 2 uV", "IuV,IIuV", "V1uV,V2uV", "uV_1,uV_2", "a (uV),b (uV)"):
+        path = microvolt(tmp_path, header)
+        np.testing.assert_allclose(read_ecg(path, **said).millivolt(), MV[:2], atol=1e-12)
+        assert not read_ecg(path, units="uV", **said).notes
+        assert refused(path, units="mV", **said) == "units contradict each other"
+    counted = write_csv(tmp_path / "a.csv", ["Nr,a_uV,b_uV", *(f"{k},{a},{b}" for k, (a, b) in enumerate(HEART[:2].T))])
+    assert read_ecg(counted, **said).notes == ("first column ignored: it counts up",)
+    assert refused(counted, units="mV", **said) == "units contradict each other"
+    sideways = write_csv(tmp_path / "a.csv", [f"{k}_uV," + ",".join(map(str, HEART[0])) for k in ("I", "II")])
+    assert refused(sideways, rate=500, units="mV") == "units contradict each other"
+
+
+def test_a_unit_is_read_from_every_name_that_is_a_lead_with_one() -> None:
+    for lead in LEADS:
+        for name in (lead, f"Lead {lead}", f"ECG1:{lead}", f"MDC_ECG_LEAD_{lead}", f"{lead} (Wilson)"):
+            assert stated_units(name) == []
+            for mark in (" ", "_", "-", ".", "/", " / ", ".."):
+                for unit, factor in (("uV", 1e-3), ("µV", 1e-3), ("MV", 1), ("nV", 1e-6), ("millivolt", 1)):
+                    assert stated_units(f"{name}{mark}{unit}") == [pytest.approx(factor)]
+                    assert "(" in name or lead_and_sign(f"{name}{mark}{unit}") == (lead, 1)
+    for name, factor in (
+        ("I_V", 1e3),
+        ("I (4.88 uV)", 4.88e-3),
+        ("ch 2 uV", 1e-3),
+        ("a_4.88uV", 4.88e-3),
+        ("ECG V", 1e3),
+    ):
+        assert stated_units(name) == [pytest.approx(factor)]
+    for name in ("I 1e-4V", "I (uV/mm)", "ch 1.5uV/s"):
+        assert np.isnan(stated_units(name)).all() and len(stated_units(name)) == 1
+    assert stated_units("time_ms") == stated_units("V") == stated_units("C1 (V1)") == []
+    assert stated_units("I (adu)") == [0] and stated_units("I (4.88 uV/LSB) (adu)") == [pytest.approx(4.88e-3)]
 
 
 def test_damaged_csv(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cardiozoo.data.ecg import lead_and_sign
 from cardiozoo.data.ecg_record import EcgRecord, millivolt_per_unit
 from cardiozoo.data.readers.ecg_arrays import array_record, oriented, refuse, required
 from cardiozoo.data.readers.ecg_clock import Clock, tells_time, times_of_day
+from cardiozoo.data.readers.ecg_units import units_of_header
 
 __all__ = ["read_csv"]
 
@@ -38,8 +39,8 @@ def read_csv(path: Path, *, rate: float | None, units: str | None, leads: Sequen
 
     A header line names the columns; what it does not name as leads is left out and noted. Without one, or with one that
     only numbers the columns, `leads` names them, or the rows when the table lies on its side. A header line may stand
-    behind ``#``, where numpy's ``savetxt`` writes it. Units in the header (``I (uV)``) or in a line below it must not
-    contradict `units`. A column of time must agree with `rate`.
+    behind ``#``, where numpy's ``savetxt`` writes it. Units in the header (``I (uV)``, ``I_uV``) or in a line below it
+    must not contradict each other or `units`. A column of time must agree with `rate`.
 
     Raises:
         RecordError: Options missing, text that is no number, lines of different lengths, contradictions.
@@ -49,25 +50,26 @@ def read_csv(path: Path, *, rate: float | None, units: str | None, leads: Sequen
     columns = [place for place, name in enumerate(table.header) if lead_and_sign(name)]
     if columns:
         leads = [table.header[place] for place in columns]
-        units = _units(path, leads, units)
+        units = units_of_header(path, leads, units, notes)
         others = [name or "unnamed" for place, name in enumerate(table.header) if place not in columns]
         if others:
             notes.append(f"columns ignored: {' '.join(others)}")
         rate, units, leads = required(path, rate, units, leads)
         array = table.values[:, columns].T
     else:
-        if table.commented:
-            leads = table.commented
-            units = _units(path, leads, units)
+        leads = table.commented or leads
+        values, header = table.values, table.header
+        if leads and values.shape[1] == len(leads) + 1:
+            if _counts_up(values[:, 0]):
+                table.clocks.append(Clock(header[0] if header else "", values[:, 0]))
+                values, header = values[:, 1:], header[1:]
+                notes.append("first column ignored: it counts up")
+            elif np.isnan(values[:, -1]).all():  # each line ends in a separator
+                values, header = values[:, :-1], header[:-1]
+                notes.append("last column ignored: it is empty")
+        for names in (header, leads or ()):
+            units = units_of_header(path, names, units, notes)
         rate, units, leads = required(path, rate, units, leads)
-        values = table.values
-        if values.shape[1] == len(leads) + 1 and _counts_up(values[:, 0]):
-            table.clocks.append(Clock(table.header[0] if table.header else "", values[:, 0]))
-            values = values[:, 1:]
-            notes.append("first column ignored: it counts up")
-        elif values.shape[1] == len(leads) + 1 and np.isnan(values[:, -1]).all():  # each line ends in a separator
-            values = values[:, :-1]
-            notes.append("last column ignored: it is empty")
         array = oriented(values, len(leads), path)
     for clock in table.clocks:
         _check_clock(path, clock, rate)
@@ -233,19 +235,6 @@ def _numbers(path: Path, rows: list[list[str]], first_line: int) -> np.ndarray:
         bad = next(place for place, cell in enumerate(cells) if not _is_number(cell))
         came = f"says {cells[bad]!r} in line {bad // width + first_line}, where a number is expected"
         refuse(path, came, "text where a number is expected", _ACCEPTED, "Correct it, or leave it out.")
-
-
-def _units(path: Path, names: list[str], units: str | None) -> str | None:
-    """The unit of the header when it states one for every lead, else the option's."""
-    brackets = [re.search(r"[\(\[]\s*([^\)\]]+?)\s*[\)\]]\s*$", name) for name in names]
-    stated = [match[1] if match and millivolt_per_unit(match[1]) else None for match in brackets]
-    if None in stated:
-        return units
-    factors = {millivolt_per_unit(text or "") for text in stated}
-    if len(factors) > 1 or (units is not None and millivolt_per_unit(units) not in factors):
-        came = f"states the units {', '.join(sorted(set(map(str, stated))))}, the option says {units}"
-        refuse(path, came, "units contradict each other", _ACCEPTED, "Correct units, or the header.")
-    return stated[0]
 
 
 def _check_clock(path: Path, clock: Clock, rate: float) -> None:
