@@ -43,7 +43,7 @@ class FineTune(ZooModel):
         representation: Which of the encoder's representations; its default if None. Those of ls_emvae: fused,
             lead_concat (the leads' own, side by side), experts (leads and their product).
         freeze: Train the head alone. Otherwise what of the encoder the representation depends on is trained too.
-        hidden: Width of the head's hidden layer; 0 for a linear head.
+        hidden: Width of the head's hidden layer; 0 for a linear head, which starts at 0.
         dropout: Dropout on the hidden layer.
         cache: Embed every record once with a frozen encoder, keep the vectors on disk (below ``CARDIOZOO_CACHE``) and
             read no signal any more. Changes no result. Not with random windows, whose signals differ every epoch.
@@ -259,16 +259,22 @@ def _build(path: str | None, facts: Mapping[str, Any] | None) -> tuple[Lightning
 
 def _head(width: int, hidden: int, dropout: float, num_classes: int) -> nn.Sequential:
     if hidden == 0:
-        return nn.Sequential(nn.Linear(width, num_classes))
+        linear = nn.Linear(width, num_classes)
+        # a convex problem needs no random start, whose noise would stay where labels are few
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        return nn.Sequential(linear)
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, num_classes))
 
 
 def _check(hidden: int, dropout: float, mismatch: str, encoder_learning_rate: float | None) -> None:
     if hidden < 0:
-        raise OptionError(f"hidden {hidden}.", "A width of at least 1, or 0 for a linear head.")
+        came, accepted = f"hidden {hidden}.", "A width of at least 1, or 0 for a linear head."
+        raise OptionError(came, accepted, "The default is 128.")
     if not 0 <= dropout < 1:
-        raise OptionError(f"dropout {dropout}.", "A share in [0, 1).")
+        raise OptionError(f"dropout {dropout}.", "A share in [0, 1).", "The default is 0.5.")
     if mismatch not in ("error", "warn"):
-        raise OptionError(f"mismatch {mismatch!r}.", "error or warn.")
+        raise OptionError(f"mismatch {mismatch!r}.", "error or warn.", "Choose one; error is the default.")
     if encoder_learning_rate is not None and not encoder_learning_rate > 0:
-        raise OptionError(f"encoder_learning_rate {encoder_learning_rate}.", "A number above 0, or none.")
+        came, accepted = f"encoder_learning_rate {encoder_learning_rate}.", "A number above 0, or none."
+        raise OptionError(came, accepted, "Leave it out to train the encoder at the head's rate.")

@@ -380,3 +380,9 @@ def test_contract(encoders, frozen):
     options = {"encoder": str(encoders / "LsEmvae.ckpt"), "freeze": frozen, "dropout": 0.0}
     for check in model_checks("finetune", shapes={"ecg": (12, SAMPLES)}, **options):
         check()
+
+
+def test_a_linear_head_starts_at_zero(encoders):
+    model = FineTune(str(encoders / "LsEmvae.ckpt"), hidden=0)
+    assert not any(parameter.any() for parameter in model.head.parameters())
+    assert any(parameter.any() for parameter in FineTune(str(encoders / "LsEmvae.ckpt")).head.parameters())
