@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, get_args
 
 
@@ -82,4 +83,9 @@ def check_choice(name: str, value: object, choices: Any) -> None:
     """Raise OptionError unless the value of an option is one of the choices, a ``Literal`` or some names."""
     accepted = get_args(choices) or tuple(choices)
     if value not in accepted:
-        raise OptionError(f"{name} {value!r}.", f"One of {', '.join(accepted)}.")
+        close = difflib.get_close_matches(str(value), accepted, n=1, cutoff=0.7)
+        raise OptionError(
+            f"{name} {value!r}.",
+            f"One of {', '.join(accepted)}.",
+            f"Did you mean {close[0]}?" if close else f"Leave {name} out for its default.",
+        )

@@ -112,7 +112,9 @@ def _refuse_incomplete(result: Arguments) -> None:
         if result.component(kind) is None:
             names = ", ".join(entries[0].name for entries in registered(kind).values())
             raise OptionError(
-                f"`cardiozoo {result.command}` was given no --{kind}.", f"One of {names}; or a class path."
+                f"`cardiozoo {result.command}` was given no --{kind}.",
+                f"One of {names}; or a class path.",
+                "`cardiozoo list` tells what they are.",
             )
 
 
@@ -126,12 +128,22 @@ def _find_weights(result: Arguments) -> None:
     result.args = _without(result.args, ("run", "resume", "ckpt_path", "recipe"))
     if len(given) > 1 and given != ["run", "ckpt_path"]:
         raise OptionError(
-            f"Options that exclude one another: {', '.join('--' + key for key in given)}.", "One of them."
+            f"Options that exclude one another: {', '.join('--' + key for key in given)}.",
+            "One of them.",
+            f"Leave out {' or '.join('--' + key for key in given)}.",
         )
     if asked["run"] is not None and result.command == "fit":
-        raise OptionError("`cardiozoo fit` takes no --run.", "--resume RUN continues a run.")
+        raise OptionError(
+            "`cardiozoo fit` takes no --run.",
+            "--resume RUN, which continues a run that was stopped.",
+            f"cardiozoo fit --resume {asked['run']}",
+        )
     if asked["resume"] is not None and result.command != "fit":
-        raise OptionError(f"`cardiozoo {result.command}` takes no --resume.", "--run RUN uses the weights of a run.")
+        raise OptionError(
+            f"`cardiozoo {result.command}` takes no --resume.",
+            "--run RUN, which takes the weights of a run.",
+            f"cardiozoo {result.command} --run {asked['resume']}",
+        )
     if asked["ckpt_path"] == LAST and result.command == "fit":
         asked |= {"resume": _newest_run(result), "ckpt_path": None}
     folder = asked["run"] or asked["resume"]

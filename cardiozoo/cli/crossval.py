@@ -114,7 +114,11 @@ def run_folds(whole: Any, workers: Workers, said: str = "") -> bool:
             say(f"{said}fold {number}: {whole.line(number)}  ({outcome.seconds:.0f} s)")
             return
         if outcome.status == MISUSED:
-            raise OptionError(f"{said}fold {number} of {whole.folds} cannot begin.", outcome.refusal())
+            raise OptionError(
+                f"{said}fold {number} of {whole.folds} cannot begin.",
+                outcome.refusal(),
+                "Put that right and give the command again.",
+            )
         failed.append(outcome)
         how = f"signal {-outcome.status}" if outcome.status < 0 else f"status {outcome.status}"
         say(f"{said}fold {number} FAILED ({how}); {outcome.job.log} ends with:\n{_indented(outcome.tail())}")

@@ -81,7 +81,11 @@ def named(name: str) -> list[Recipe]:
     """
     if Path(name).suffix in (".yaml", ".yml"):
         if not Path(name).is_file():
-            raise UnknownNameError(f"There is no recipe file {name}.", "A YAML file, or a name: drfuse/mimic_cxr_ehr.")
+            raise UnknownNameError(
+                f"There is no recipe file {name}.",
+                "A YAML file, or a name: drfuse/mimic_cxr_ehr.",
+                "`cardiozoo show MODEL` names the recipes of a model.",
+            )
         return [Recipe(name, Path(name), "file")]
     everything = recipes()
     pair, *variants = normalized(name).split(".")

@@ -78,7 +78,11 @@ def run(argv: Sequence[str]) -> int:
     """
     options, of_fit = parser().parse_known_args(list(argv))
     if options.paper.replace("-", "_") not in PAPERS:
-        raise OptionError(f"There is no table of {options.paper!r}.", f"One of {', '.join(PAPERS)}.")
+        raise OptionError(
+            f"There is no table of {options.paper!r}.",
+            f"One of {', '.join(PAPERS)}.",
+            "`cardiozoo reproduce --help` tells what is measured.",
+        )
     if options.folds < 2:
         raise OptionError(f"--folds {options.folds}.", "At least 2 folds.", "5 is what the paper takes.")
     table = Reproduction(options, of_fit, ["reproduce", *argv])
@@ -261,9 +265,17 @@ def _given_runs(pretrained: Sequence[str]) -> dict[str, Path]:
         name, equals, path = text.partition("=")
         name = name.replace("-", "_")
         if not equals or name not in PRETRAINED:
-            raise OptionError(f"--pretrained {text}.", f"NAME=RUN with a name of {', '.join(PRETRAINED)}.")
+            raise OptionError(
+                f"--pretrained {text}.",
+                f"NAME=RUN with a name of {', '.join(PRETRAINED)}.",
+                "For example --pretrained ls_emvae=RUN, a run of `cardiozoo fit --model ls_emvae`.",
+            )
         if not Path(path).exists():
-            raise OptionError(f"--pretrained {text}: there is no {path}.", "A run folder or a checkpoint.")
+            raise OptionError(
+                f"--pretrained {text}: there is no {path}.",
+                "A run folder or a checkpoint.",
+                f"Look below runs/; without {name} among --pretrained it is trained first.",
+            )
         found[name] = Path(path)
     return found
 

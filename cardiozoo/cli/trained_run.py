@@ -94,7 +94,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     config = read_config(str(folder / "config.yaml"))
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if not all(isinstance(config.get(kind), dict) and "class_path" in config[kind] for kind in ("model", "data")):
-        raise CheckpointError(f"{folder}/config.yaml names no model or no data.", "The config of a run.", "")
+        raise CheckpointError(
+            f"{folder}/config.yaml names no model or no data.", "The config of a run.", "Look below runs/."
+        )
     return config, facts
 
 

@@ -127,7 +127,9 @@ def read_config(value: str) -> dict[str, Any]:
         loaded = yaml.safe_load(value if inline else Path(value).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError(
-            f"--config {value} cannot be read: {error}", "A YAML file with the keys model, data, trainer, ..."
+            f"--config {value} cannot be read: {error}",
+            "A YAML file with the keys model, data, trainer, ...",
+            "`cardiozoo fit --model NAME --data NAME --print_config` prints one.",
         ) from error
     return short_names_in_config(loaded) if isinstance(loaded, dict) else {}
 

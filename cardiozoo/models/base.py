@@ -298,20 +298,32 @@ def _check_task(num_classes: int, class_names: list[str] | None, kind: str, allo
     least, most = {"binary": (1, 1), "multiclass": (2, None), "unsupervised": (0, 0)}.get(kind, (1, None))
     if num_classes < least or (most is not None and num_classes > most):
         upper = "" if most is None else f", at most {most}"
-        raise OptionError(f"num_classes {num_classes} for a {kind} task.", f"At least {least}{upper}.")
+        raise OptionError(
+            f"num_classes {num_classes} for a {kind} task.",
+            f"At least {least}{upper}.",
+            "The data module answers it: choose another --data.task.",
+        )
     if class_names is not None and len(class_names) != num_classes:
-        raise OptionError(f"{len(class_names)} class names for {num_classes} classes.", "One name a class.")
+        raise OptionError(
+            f"{len(class_names)} class names for {num_classes} classes.",
+            "One name a class.",
+            "The data module answers both; cardiozoo.testing.check_datamodule checks one of your own.",
+        )
 
 
 def _check_optimiser(
     learning_rate: float, weight_decay: float, betas: tuple[float, float], schedule: str, optimizer: str
 ) -> None:
     if not learning_rate > 0:
-        raise OptionError(f"learning_rate {learning_rate}.", "A number above 0.")
+        raise OptionError(
+            f"learning_rate {learning_rate}.", "A number above 0.", "For example --model.learning_rate 1e-4."
+        )
     if not weight_decay >= 0:
-        raise OptionError(f"weight_decay {weight_decay}.", "A number of at least 0.")
+        raise OptionError(
+            f"weight_decay {weight_decay}.", "A number of at least 0.", "--model.weight_decay 0 is without."
+        )
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise OptionError(f"betas {betas}.", "Two numbers in [0, 1).")
+        raise OptionError(f"betas {betas}.", "Two numbers in [0, 1).", "For example --model.betas '[0.9, 0.999]'.")
     check_choice("schedule", schedule, Schedule)
     check_choice("optimizer", optimizer, Optimizer)
 
@@ -324,9 +336,15 @@ def _check_loss(loss: str, kind: TaskKind, alpha: float | None, gamma: float) ->
             "Leave --model.loss out: every kind of task has a default.",
         )
     if alpha is not None and not 0 < alpha < 1:
-        raise OptionError(f"focal_alpha {alpha}.", "A number between 0 and 1, or none.")
+        raise OptionError(
+            f"focal_alpha {alpha}.",
+            "A number between 0 and 1, or null.",
+            "--model.focal_alpha null leaves the weight of the classes out.",
+        )
     if not gamma >= 0:
-        raise OptionError(f"focal_gamma {gamma}.", "A number of at least 0.")
+        raise OptionError(
+            f"focal_gamma {gamma}.", "A number of at least 0.", "--model.focal_gamma 0 gives easy samples full weight."
+        )
 
 
 def _scale(columns: int, mean: list[float] | None, std: list[float] | None) -> tuple[list[float], list[float]]:
@@ -334,7 +352,9 @@ def _scale(columns: int, mean: list[float] | None, std: list[float] | None) -> t
     std = [1.0] * columns if std is None else [float(value) for value in std]
     if len(mean) != columns or len(std) != columns:
         raise OptionError(
-            f"{len(mean)} means and {len(std)} deviations for {columns} columns.", "One of each a column."
+            f"{len(mean)} means and {len(std)} deviations for {columns} columns.",
+            "One of each a column.",
+            "The data module answers them; cardiozoo.testing.check_datamodule checks one of your own.",
         )
     bad = [value for value in std if not (value > 0 and math.isfinite(value))]
     if bad or not all(map(math.isfinite, mean)):

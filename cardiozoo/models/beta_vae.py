@@ -88,11 +88,17 @@ class BetaVae(GenerativeModel):
         check_choice("objective", objective, Objective)
         numbers = {"gamma": gamma, "capacity": capacity, "capacity_steps": capacity_steps}
         if not (all(value >= 0 for value in numbers.values()) and logvar_limit > 0):
-            raise OptionError(f"{numbers}, logvar_limit {logvar_limit}.", "Numbers of at least 0, a limit above 0.")
+            came = ", ".join(f"{name} {value}" for name, value in (numbers | {"logvar_limit": logvar_limit}).items())
+            raise OptionError(
+                f"{came}.",
+                "Numbers of at least 0, a limit above 0.",
+                "Leave an option out for its default; `cardiozoo fit --model.help beta_vae` tells it.",
+            )
         if not channels or halves(ecg_samples, len(channels))[-1] < 1:
             raise OptionError(
                 f"{len(channels)} convolutions on {ecg_samples} samples.",
                 "At least one, each of which halves the signal.",
+                "Every number of --model.channels is one; leave the option out for the default.",
             )
         self.objective, self.gamma, self.logvar_limit = objective, gamma, logvar_limit
         self.capacity, self.capacity_steps = capacity, capacity_steps

@@ -183,7 +183,11 @@ class DrFuse(ZooModel):
 def _three(weights: float | Sequence[float]) -> tuple[float, float, float]:
     three = tuple(weights) if isinstance(weights, Sequence) else (weights,) * 3
     if len(three) != 3:
-        raise OptionError(f"lambda_aux with {len(three)} numbers.", "One number, or three: EHR, shared, radiograph.")
+        raise OptionError(
+            f"lambda_aux with {len(three)} numbers.",
+            "One number, or three: EHR, shared, radiograph.",
+            "For example --model.lambda_aux '[0.5, 0.5, 0.5]'.",
+        )
     return three
 
 
@@ -199,4 +203,4 @@ def _aux_head(kind: str, width: int, num_classes: int) -> nn.Module:
             return nn.Linear(width, num_classes)
         case "mlp":
             return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, num_classes))
-    raise OptionError(f"aux_heads {kind!r}.", "One of linear, mlp.")
+    raise OptionError(f"aux_heads {kind!r}.", "One of linear, mlp.", "Leave --model.aux_heads out for linear.")

@@ -49,7 +49,7 @@ class DrFuseLoss(nn.Module):
         numbers |= {f"lambda_aux ({name})": weight for name, weight in zip(AUXILIARY, lambda_aux, strict=True)}
         for name, value in (numbers | {"margin": margin}).items():
             if not value >= 0:
-                raise OptionError(f"{name} {value}.", "A number of at least 0.")
+                raise OptionError(f"{name} {value}.", "A number of at least 0.", "0 leaves it out of the loss.")
         self.task_kind, self.reduction, self.average_over = task_kind, reduction, average_over
         self.alignment, self.ranking, self.margin, self.aux_on_partial = alignment, ranking, margin, aux_on_partial
         self.lambda_jsd, self.lambda_orth, self.lambda_attention = lambda_jsd, lambda_orth, lambda_attention

@@ -53,7 +53,11 @@ class EcgNetwork(ZooModel):
         super().__init__(**options)
         indices = lead_indices(ecg_leads)
         if ecg_samples < 1 or not ecg_rate > 0:
-            raise OptionError(f"ecg_samples {ecg_samples} at ecg_rate {ecg_rate}.", "Numbers above 0.")
+            raise OptionError(
+                f"ecg_samples {ecg_samples} at ecg_rate {ecg_rate}.",
+                "Numbers above 0.",
+                "The data module answers both; cardiozoo.testing.check_datamodule checks one of your own.",
+            )
         self.ecg_leads = [LEADS[i] for i in indices]
         self.ecg_samples, self.ecg_rate = ecg_samples, ecg_rate
         self.register_buffer("lead_indices", torch.tensor(indices), persistent=False)

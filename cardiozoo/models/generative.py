@@ -84,14 +84,27 @@ class GenerativeModel(ZooModel):
         self.leads = [LEADS[row] for row in self.rows]
         weights = [1.0] * len(self.leads) if lead_weights is None else [float(weight) for weight in lead_weights]
         if ecg_samples < 1 or latent_size < 1:
-            raise OptionError(f"ecg_samples {ecg_samples} and latent_size {latent_size}.", "Numbers of at least 1.")
+            raise OptionError(
+                f"ecg_samples {ecg_samples} and latent_size {latent_size}.",
+                "Numbers of at least 1.",
+                "The data module answers ecg_samples; --model.latent_size is yours to choose.",
+            )
         if not (reconstruction_weight >= 0 and beta >= 0):
-            raise OptionError(f"reconstruction_weight {reconstruction_weight}, beta {beta}.", "Numbers of at least 0.")
+            raise OptionError(
+                f"reconstruction_weight {reconstruction_weight}, beta {beta}.",
+                "Numbers of at least 0.",
+                "0 leaves a term out of the loss; `cardiozoo fit --model.help NAME` tells the defaults.",
+            )
         if len(weights) != len(self.leads) or not all(weight >= 0 for weight in weights):
-            raise OptionError(f"lead_weights {weights}.", f"One number of at least 0 for each of {self.leads}.")
+            raise OptionError(
+                f"lead_weights {weights}.",
+                f"One number of at least 0 for each of {', '.join(self.leads)}.",
+                "Leave --model.lead_weights out, and every lead counts the same.",
+            )
         if annealing not in get_args(Annealing) or annealing_epochs < 0:
             allowed = f"One of {', '.join(get_args(Annealing))}, and a number of epochs of at least 0."
-            raise OptionError(f"annealing {annealing!r}, annealing_epochs {annealing_epochs}.", allowed)
+            came = f"annealing {annealing!r}, annealing_epochs {annealing_epochs}."
+            raise OptionError(came, allowed, "--model.annealing none is without.")
         self.ecg_samples, self.latent_size = ecg_samples, latent_size
         self.reconstruction_weight = reconstruction_weight
         self.beta, self.annealing, self.annealing_epochs = beta, annealing, annealing_epochs

@@ -43,7 +43,11 @@ class LeadVae(GenerativeModel):
     ) -> None:
         super().__init__(**options)
         if not 0 < logvar_limit <= LARGEST_LOGVAR:
-            raise OptionError(f"logvar_limit {logvar_limit}.", f"A number above 0, at most {LARGEST_LOGVAR}.")
+            raise OptionError(
+                f"logvar_limit {logvar_limit}.",
+                f"A number above 0, at most {LARGEST_LOGVAR}.",
+                "Leave --model.logvar_limit out for 10.",
+            )
         self.logvar_limit = logvar_limit
         sizes = (len(self.leads), self.ecg_samples, self.latent_size, tuple(channels))
         self.encoders = LeadEncoders(*sizes)

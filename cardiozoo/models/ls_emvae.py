@@ -104,7 +104,11 @@ class LsEmvae(GenerativeModel):
         gamma = 0.1 / latent_size if gamma is None else gamma
         check_choice("fusion", fusion, Fusion)
         if not (gamma >= 0 and logvar_limit > 0):
-            raise OptionError(f"gamma {gamma}, logvar_limit {logvar_limit}.", "gamma >= 0 and logvar_limit > 0.")
+            raise OptionError(
+                f"gamma {gamma}, logvar_limit {logvar_limit}.",
+                "gamma >= 0 and logvar_limit > 0.",
+                "Leave both out: gamma is then 0.1 / latent_size, and logvar_limit 10.",
+            )
         self.gamma, self.logvar_limit, self.aligned = gamma, logvar_limit, alignment
         sizes = (len(self.leads), ecg_samples, latent_size, tuple(channels))
         self.encoders = LeadEncoders(*sizes)

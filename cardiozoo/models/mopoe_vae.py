@@ -102,7 +102,11 @@ class MopoeVae(LeadVae):
         check_choice("selection", selection, Selection)
         check_choice("likelihood", likelihood, Likelihood)
         if subsets < 0:
-            raise OptionError(f"subsets {subsets}.", "A number of at least 0; 0 takes all.")
+            raise OptionError(
+                f"subsets {subsets}.",
+                "A number of at least 0; 0 takes all.",
+                "Leave --model.subsets out for the default.",
+            )
         self.selection, self.likelihood = selection, likelihood
         self.lead_subsets = LeadSubsets(len(self.leads), prior)
         self.sampled_subsets = subsets or len(self.lead_subsets.members)

@@ -81,7 +81,11 @@ class MultimodalCnn(EcgNetwork):
         self.save_hyperparameters(ignore=["released_weights"])
         if min(latent_size, hidden_size, *channels) < 1:
             came = f"latent_size {latent_size}, channels {list(channels)}, hidden_size {hidden_size}."
-            raise OptionError(came, "At least 1 each.")
+            raise OptionError(
+                came,
+                "At least 1 each.",
+                "Leave one out for its default; `cardiozoo fit --model.help multimodal_cnn` tells it.",
+            )
         self.latent_size = latent_size
         self.encoders = nn.ModuleList(LeadEncoder(ecg_samples, latent_size, channels) for _ in self.ecg_leads)
         self.head = nn.Sequential(

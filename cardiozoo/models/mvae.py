@@ -95,7 +95,9 @@ class Mvae(LeadVae):
         check_choice("reconstruct", reconstruct, ("members", "all"))
         check_choice("divergence", divergence, Divergence)
         if random_subsets < 0:
-            raise OptionError(f"random_subsets {random_subsets}.", "A number of at least 0.")
+            raise OptionError(
+                f"random_subsets {random_subsets}.", "A number of at least 0.", "--model.random_subsets 0 draws none."
+            )
         self.subsampling, self.draw_all, self.divergence = subsampling, reconstruct == "all", divergence
         self.random_count = 0 if subsampling == "joint" else random_subsets
         is_limb = torch.tensor([lead in LIMB_LEADS for lead in self.leads])

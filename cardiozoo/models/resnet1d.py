@@ -225,14 +225,18 @@ def _architecture(variant: str, sizes: dict[str, int | None]) -> Architecture:
     chosen = {name: value for name, value in sizes.items() if value is not None}
     small = [f"{name} {value}" for name, value in chosen.items() if value < 1]
     if small:
-        raise OptionError(f"{', '.join(small)}.", "Whole numbers of at least 1.")
+        raise OptionError(
+            f"{', '.join(small)}.", "Whole numbers of at least 1.", "One left out is as --model.variant has it."
+        )
     return replace(VARIANTS[variant], **chosen)
 
 
 def _check(sizes: Architecture, samples: int) -> None:
     if sizes.base_filters % sizes.groups:
         raise OptionError(
-            f"{sizes.groups} groups of {sizes.base_filters} channels.", "A number of groups that divides the channels."
+            f"{sizes.groups} groups of {sizes.base_filters} channels.",
+            "A number of groups that divides the channels.",
+            "Change --model.groups or --model.base_filters.",
         )
     length = samples
     for block in range(sizes.blocks):

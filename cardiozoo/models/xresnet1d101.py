@@ -271,15 +271,32 @@ def _architecture(variant: str, **chosen: object) -> Architecture:
     check_choice("variant", variant, VARIANTS)
     sizes = replace(VARIANTS[variant], **{name: value for name, value in chosen.items() if value is not None})
     if len(sizes.layers) != len(sizes.widths):
-        raise OptionError(f"{len(sizes.layers)} layers and {len(sizes.widths)} widths.", "One of each a stage.")
+        raise OptionError(
+            f"{len(sizes.layers)} layers and {len(sizes.widths)} widths.",
+            "One of each a stage.",
+            "Give --model.layers and --model.widths lists of one length; one left out is as --model.variant has it.",
+        )
     numbers = (*sizes.layers, *sizes.widths, sizes.expansion, sizes.kernel_size, sizes.stem_kernel_size)
     if min(numbers) < 1 or not sizes.kernel_size % 2 or not sizes.stem_kernel_size % 2:
-        raise OptionError(f"Sizes {numbers}.", "At least 1 everywhere, and odd kernels: shortcut and main path meet.")
+        raise OptionError(
+            f"Sizes {numbers}.",
+            "At least 1 everywhere, and odd kernels: shortcut and main path meet.",
+            "They are layers, widths, expansion, kernel_size and stem_kernel_size; one left out is as --model.variant "
+            "has it.",
+        )
     return sizes
 
 
 def _check_windows(eval_windows: str, eval_stride: int | None, kind: TaskKind) -> None:
     if eval_windows == "max" and kind == "regression":
-        raise OptionError("eval_windows max for a regression.", "none or mean: predictions have no larger certainty.")
+        raise OptionError(
+            "eval_windows max for a regression.",
+            "none or mean: predictions have no larger certainty.",
+            "Give --model.eval_windows mean.",
+        )
     if eval_stride is not None and eval_stride < 1:
-        raise OptionError(f"eval_stride {eval_stride}.", "At least 1 sample, or none for half a window.")
+        raise OptionError(
+            f"eval_stride {eval_stride}.",
+            "At least 1 sample, or null.",
+            "Leave --model.eval_stride out for half a window.",
+        )

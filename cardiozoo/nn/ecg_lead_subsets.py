@@ -42,7 +42,7 @@ class LeadSubsets(nn.Module):
     def __init__(self, leads: int, prior: str = "full") -> None:
         super().__init__()
         if prior not in ("full", "none", "all"):
-            raise OptionError(f"prior {prior!r}.", "One of full, none, all.")
+            raise OptionError(f"prior {prior!r}.", "One of full, none, all.", "Leave --model.prior out for full.")
         self.prior = prior
         self.register_buffer("members", subset_members(leads), persistent=False)  # (S, K), small subsets first
 

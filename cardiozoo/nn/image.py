@@ -33,7 +33,11 @@ def create_backbone(name: str, width: int = PUBLISHED_WIDTH, pretrained: bool = 
             "timm.list_models() lists all of them.",
         )
     if width < 1:
-        raise OptionError(f"An image width of {width}.", "At least 1; 64 is the published width.")
+        raise OptionError(
+            f"An image width of {width}.",
+            "At least 1; 64 is the published width.",
+            "Leave --model.image_width out for that.",
+        )
     options = {} if width == PUBLISHED_WIDTH else {"channels": tuple(width * 2**stage for stage in range(4))}
     if options and pretrained:
         raise OptionError(

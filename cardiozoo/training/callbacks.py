@@ -65,7 +65,9 @@ def default_callbacks(
         OptionError: A negative patience.
     """
     if patience < 0:
-        raise OptionError(f"patience {patience}.", "A number of validations, or 0 to never stop early.")
+        raise OptionError(
+            f"patience {patience}.", "A number of validations, or 0 to never stop early.", "For example --patience 10."
+        )
     callbacks: list[Callback] = []
     if validation and patience > 0 and not any(isinstance(callback, EarlyStopping) for callback in given):
         callbacks.append(DefinedEarlyStopping(monitor=monitor, mode=mode, patience=patience, check_finite=False))

@@ -47,7 +47,11 @@ def _rows(record: Record, split: str) -> pl.DataFrame:
         columns |= _by_class(f"extra/{key}", value, names) if value.ndim > 1 else {f"extra/{key}": _column(value)}
     lengths = {name: len(column) for name, column in columns.items()}
     if set(lengths.values()) != {lengths["id"]}:
-        raise PredictionsError(f"The columns of a record differ in length: {lengths}.", "One entry a sample in each.")
+        raise PredictionsError(
+            f"The columns of a record differ in length: {lengths}.",
+            "One entry a sample in each.",
+            "The model's predict_step makes the record; cardiozoo.testing.check_model checks it.",
+        )
     return pl.DataFrame(columns)
 
 
@@ -63,7 +67,11 @@ def _by_class(kind: str, values: torch.Tensor, names: list[str]) -> dict[str, np
     matrix = matrix[:, None] if matrix.ndim == 1 else matrix
     labels = names if matrix.shape[1] == len(names) else [str(i) for i in range(matrix.shape[1])]
     if kind in ("target", "score") and labels is not names:
-        raise PredictionsError(f"{kind} has {matrix.shape[1]} columns for {len(names)} class names.", "One a class.")
+        raise PredictionsError(
+            f"{kind} has {matrix.shape[1]} columns for {len(names)} class names.",
+            "One a class.",
+            "The model's predict_step makes the record; cardiozoo.testing.check_model checks it.",
+        )
     return {f"{kind}/{label}": matrix[:, i] for i, label in enumerate(labels)}
 
 
@@ -123,7 +131,11 @@ class PredictionWriter(Callback):
             parts = [part.with_name(f".predictions.{split}.{rank}.parquet") for rank in range(trainer.world_size)]
             frames = [frame for frame in map(pl.read_parquet, parts) if frame.height]
             if not frames:
-                raise PredictionsError(f"The split {split!r} holds no samples.", "A split with samples.")
+                raise PredictionsError(
+                    f"The split {split!r} holds no samples.",
+                    "A split with samples.",
+                    "Choose a split that is there: cardiozoo predict --run RUN --data.predict_split train",
+                )
             joined = pl.concat(frames, how="diagonal_relaxed").unique("id", keep="first").sort("id")
             partial = self.written.with_name(name + ".partial")
             joined.write_parquet(partial)

@@ -51,5 +51,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"The run folder {folder} cannot be made: {error}", "A place that can be written to."
+            f"The run folder {folder} cannot be made: {error}",
+            "A place that can be written to.",
+            "--run_dir FOLDER or --runs FOLDER names another one.",
         ) from error
