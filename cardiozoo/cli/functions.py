@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cardiozoo.cli.parser_errors import in_three_parts
 from cardiozoo.cli.typed import with_underscores
 from cardiozoo.registry import NOUNS, find, problem, registered, resolve
 
@@ -15,6 +16,7 @@ def run_registered(kind: str, argv: list[str]) -> int:
     """Runs ``cardiozoo <kind> NAME [options]``; without a name, lists those that are registered.
 
     Raises:
+        OptionError: the function has no such option, or not with such a value.
         UnknownNameError, NameCollisionError, BrokenPluginError: see :mod:`cardiozoo.registry`.
     """
     if not argv or argv[0] in ("-h", "--help"):
@@ -30,11 +32,14 @@ def run_registered(kind: str, argv: list[str]) -> int:
         description=(function.__doc__ or "").strip().partition("\n")[0],
         epilog="In names of options, - and _ are the same.",
         allow_abbrev=False,
+        exit_on_error=False,
         parser_mode="yaml",
     )
     parser.add_argument("--config", action="config", help="A YAML file with values of the options.")
     parser.add_function_arguments(function, as_group=False, sub_configs=False)
-    given = parser.parse_args(_flags_without_value(parser, with_underscores(argv[1:])))
+    tokens = _flags_without_value(parser, with_underscores(argv[1:]))
+    with in_three_parts(parser, f"cardiozoo {kind} {entry.name}", tokens):
+        given = parser.parse_args(tokens)
     result = function(**_arguments(given, parser))
     if isinstance(result, Path | str):
         print(f"Written: {result}")

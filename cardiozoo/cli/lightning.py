@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import sys
@@ -16,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from cardiozoo.cli.arguments import Arguments
+from cardiozoo.cli.parser_errors import in_three_parts, unknown_option
 from cardiozoo.cli.session import Session
 from cardiozoo.cli.typed import COMPONENTS, LINKED, load_config
 from cardiozoo.errors import BrokenPluginError, CardiozooError, OptionError
@@ -61,7 +61,13 @@ class ZooCLI(LightningCLI):
             auto_configure_optimizers=False,  # the optimiser is part of the model
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=SEED,
-            parser_kwargs={"prog": "cardiozoo", "parser_mode": MODE, "allow_abbrev": False, **_parser_options()},
+            parser_kwargs={
+                "prog": "cardiozoo",
+                "parser_mode": MODE,
+                "allow_abbrev": False,
+                "exit_on_error": False,
+                **_parser_options(),
+            },
             args=[arguments.command, *arguments.args],
         )
 
@@ -119,7 +125,10 @@ class ZooCLI(LightningCLI):
         return {"monitor": monitor, "monitor_mode": mode or ("min" if "loss" in monitor else "max")}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        command, paths = self.arguments.command, {kind: self.arguments.component(kind) for kind in COMPONENTS}
+        classes = {kind: path for kind, path in paths.items() if path is not None}
+        with in_three_parts(self._parser(command), f"cardiozoo {command}", args, classes):
+            self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
         # The checkpoint's hyper-parameters are already among the arguments, below the flags and not above them.
@@ -233,6 +242,7 @@ def _parser_options() -> dict[str, Any]:
         options[command] = {
             "parser_mode": MODE,
             "allow_abbrev": False,
+            "exit_on_error": False,
             "usage": f"cardiozoo {command}{weights} --model NAME --data NAME [--model.X ...] [--data.X ...] "
             "[--trainer.X ...] [--config FILE] [--print_config]",
             "epilog": EPILOG.format(models=names["model"], data=names["data"], command=command)
@@ -265,12 +275,7 @@ def _refuse_unknown_options(kind: str, arguments: Arguments) -> None:
     names = [name for name in parameters if name != "self" and name not in LINKED]
     for name in (arguments.typed.get(kind) or {}).get("init_args") or {}:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-            raise OptionError(
-                f"{path} has no option {name!r}.",
-                f"Its options: {', '.join(names)}.",
-                f"Did you mean --{kind}.{f' or --{kind}.'.join(close)}?" if close else f"--{kind}.help describes them.",
-            )
+            raise unknown_option(kind, path, name, names)
 
 
 def _hand_the_seed_to_the_data(arguments: Arguments) -> None:
