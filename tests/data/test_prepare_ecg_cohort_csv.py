@@ -124,9 +124,9 @@ def test_what_is_no_table_is_refused(folder: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("Müller/r1,60,41", r"1 rows have another number of cells than the 4 .* line 3 \(3\)"),
-        ("Müller/r1,p2,60,41,5", r"line 3 \(5\)"),
-        ('Müller/r1,"P1 Jane Doe,50,41', "quotation mark|end of data|line 3"),
+        ("Müller/r1,60,41", r"line 3 has 3 cells below a line of 4 names\."),
+        ("Müller/r1,p2,60,41,5", r"line 3 has 5 cells"),
+        ('Müller/r1,"P1 Jane Doe,50,41', "quotation mark"),
     ],
 )
 def test_rows_that_lack_a_cell_stop_the_run_and_are_not_quoted(folder: Path, row: str, words: str) -> None:

@@ -116,11 +116,11 @@ def _check_cells(path: Path, text: str, separator: str, header: list[str]) -> No
         raise _unreadable(path, f"line {rows.line_num}: {error}") from error
     if wrong:
         line, cells = wrong[0]
+        more = f", and {len(wrong) - 1:,} more such rows" if len(wrong) > 1 else ""
         raise RawDataError(
-            f"{path}: {len(wrong):,} rows have another number of cells than the {len(header)} of the line of names, "
-            f"the first in line {line} ({cells}).",
+            f"{path}: the row that ends in line {line} has {cells} cells below a line of {len(header)} names{more}.",
             "A cell for each column in every row, empty where there is no value.",
-            "Correct these rows, or take them out; a last line that was cut short is a sign of a table that was cut.",
+            "Look there for a cell that is missing, a quotation mark that is not closed, or the end of a cut file.",
         )
 
 
