@@ -33,7 +33,7 @@ def parts_missing(call: ast.Call) -> bool:
     given = [*call.args, *(keyword.value for keyword in call.keywords)]
     if any(isinstance(part, ast.Starred) for part in given) or any(keyword.arg is None for keyword in call.keywords):
         return False
-    return len(given) < 3
+    return len(given) < 3 or any(isinstance(part, ast.Constant) and not part.value for part in given)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def parts_missing(call: ast.Call) -> bool:
     [
         ('OptionError("a", "b")', True),
         ('errors.StoreError("a", accepted="b")', True),
+        ('OptionError("a", "b", "")', True),
         ('OptionError("a", f"{b}", next_step=c)', False),
         ("OptionError(*parts)", False),
     ],

@@ -149,7 +149,9 @@ def _same_shape(attribution: np.ndarray, signal: np.ndarray) -> np.ndarray:
     attribution = np.asarray(attribution, dtype=np.float64)
     if attribution.shape != signal.shape:
         raise OptionError(
-            f"An attribution of shape {attribution.shape} for a signal of shape {signal.shape}.", "The same shape.", ""
+            f"An attribution of shape {attribution.shape} for a signal of shape {signal.shape}.",
+            "The same shape.",
+            "Hand on the attribution of this record, with all its leads.",
         )
     return attribution
 

@@ -155,7 +155,8 @@ def explain(model: Any, data: Any, cases: Cases, settings: Settings, device: str
         OptionError: No such class, a baseline or a table of waves that cannot be used, a model without a task.
     """
     if getattr(model, "task_kind", "") == "unsupervised" or not getattr(model, "num_classes", 0):
-        raise OptionError(f"{type(model).__name__} predicts nothing.", "A model that was trained on a task.", "")
+        came, accepted = f"{type(model).__name__} predicts nothing.", "A model that was trained on a task."
+        raise OptionError(came, accepted, "Fine-tune it: cardiozoo fit --model finetune --model.encoder RUN")
     model.to(device).eval()
     batch = on_device(cases.batch, device)
     if not lead_mask(batch, leads_of(model)).any():

@@ -78,7 +78,9 @@ def reconstruct(
     part = generative_part(model)
     if part is None:
         raise OptionError(
-            f"{type(model).__name__} does not reconstruct.", "A model with encode, decode and reconstruct.", ""
+            f"{type(model).__name__} does not reconstruct.",
+            "A model with encode, decode and reconstruct.",
+            "Explain a generative model, such as ls_emvae, or one that was fine-tuned on it.",
         )
     part.eval()
     found = []

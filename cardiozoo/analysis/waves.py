@@ -199,7 +199,8 @@ def known_windows(
         )
     strange = set(table["wave"].unique().to_list()) - set(WAVES) - set(POINTS)
     if strange:
-        raise OptionError(f"Waves called {', '.join(map(str, sorted(strange, key=str)))}.", f"{', '.join(names)}.", "")
+        came = f"Waves called {', '.join(map(str, sorted(strange, key=str)))}."
+        raise OptionError(came, f"{', '.join(names)}.", "Rename them in the table, or take their rows out.")
     windows = []
     for row in table.iter_rows(named=True):
         if row["wave"] not in names:

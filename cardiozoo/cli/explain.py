@@ -183,7 +183,9 @@ def _explain(
     generation = generate(trained.model, cases, options.bootstrap, options.seed, device)
     if explanation is None and generation is None:
         raise OptionError(
-            f"{type(trained.model).__name__} neither predicts nor reconstructs.", "A model that does one of them.", ""
+            f"{type(trained.model).__name__} neither predicts nor reconstructs.",
+            "A model that does one of them.",
+            "Name the run of another model; `cardiozoo list` has their tasks.",
         )
     return explanation, generation
 
