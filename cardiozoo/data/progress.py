@@ -1,7 +1,8 @@
-"""A progress bar on stderr for work that may last: shown only on a terminal, and only after two seconds."""
+"""What shows on stderr that work goes on, only on a terminal and only after two seconds: a bar, or a sign of life."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,3 +42,21 @@ def progress_bar(title: str, total: float) -> Iterator[Callable[[float], None]]:
     finally:
         if shown:
             bar.stop()
+
+
+@contextmanager
+def busy(title: str) -> Iterator[None]:
+    """A moving sign beside `title`, for work of one piece that cannot say how far it has come."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    status = console.status(title)
+    later = threading.Timer(_PATIENCE, status.start)
+    later.start()
+    try:
+        yield
+    finally:
+        later.cancel()
+        later.join()
+        status.stop()

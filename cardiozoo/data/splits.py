@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from cardiozoo.data.progress import busy
 from cardiozoo.errors import OptionError, RawDataError, StoreError
 
 SPLITS = ("train", "val", "test")
@@ -163,7 +164,8 @@ def patient_folds(strata: np.ndarray, patient: np.ndarray, folds: int, seed: int
             "Use fewer folds, or a larger store.",
         )
     fold = np.empty(len(strata), dtype=np.int64)
-    with warnings.catch_warnings():
+    title = f"{folds} folds over {patients:,} patients"
+    with busy(title), warnings.catch_warnings():
         # a class smaller than the number of folds: who calls decides whether that is an error
         warnings.filterwarnings("ignore", message="The least populated class in y", category=UserWarning)
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
