@@ -2,7 +2,8 @@
 
 The comparison of Suvon et al. (LS-EMVAE, 2025): a plain convolutional variational autoencoder whose divergence is held
 at a capacity that grows during training (Burgess et al., Understanding disentangling in beta-VAE, 2018, Eq. 8), or
-weighted (Higgins et al., beta-VAE, 2017, Eq. 4).
+weighted (Higgins et al., beta-VAE, 2017, Eq. 4). Beside the network of the release, which sees whole records, there is
+the one that the paper cites, of single beats (van der Valk et al., MICCAI 2023).
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from cardiozoo.models.base import Optimizer, Schedule
 from cardiozoo.models.checkpoints import load_exactly, read_state
 from cardiozoo.models.ecg_vae_weights import released_beta_vae
 from cardiozoo.models.generative import GenerativeModel, Posterior
+from cardiozoo.nn.ecg_beat_networks import BeatDecoder, BeatEncoder, beat_lengths
 from cardiozoo.nn.ecg_beta_networks import StridedDecoder, StridedEncoder, halves
 from cardiozoo.nn.losses import LossTerm
 from cardiozoo.nn.present import encode_present
 
 Objective = Literal["capacity", "beta"]
+Network = Literal["record", "beat"]
+
+#: Channels of the convolutions where none are given, as published.
+CHANNELS = {"record": (32, 64, 128, 256), "beat": (8, 16, 32, 64)}
 
 
 class BetaVae(GenerativeModel):
@@ -38,7 +44,12 @@ class BetaVae(GenerativeModel):
         ecg_leads: Leads that are the channels of the signal; all twelve if None.
         ecg_samples: Samples of a signal.
         latent_size: Dimensions of the latent vector.
-        channels: Channels of the convolutions, each of which halves the signal.
+        network: ``record``: the leads are channels of one signal. ``beat``: each lead is a row of its own up to the
+            means, meant for median beats (``--data.beat 0.8``); its reconstruction is what the last layer draws, so
+            ``mirror_lengths`` says nothing there.
+        channels: Channels of the convolutions, as published if None: 32, 64, 128, 256 of ``record``, each of which
+            halves the signal; 8, 16, 32, 64 of ``beat``, where the first two do not.
+        halvings: How often the last convolution of ``beat`` is used again, each time on half the length.
         objective: ``capacity``: reconstruction + gamma |KL - C|, C rising from 0. ``beta``: reconstruction + beta KL.
         gamma: Weight of the distance from the capacity.
         capacity: Final capacity C in nats.
@@ -62,7 +73,9 @@ class BetaVae(GenerativeModel):
         ecg_leads: list[str] | None = None,
         ecg_samples: int = 5000,
         latent_size: int = 256,
-        channels: tuple[int, ...] = (32, 64, 128, 256),
+        network: Network = "record",
+        channels: tuple[int, ...] | None = None,
+        halvings: int = 5,
         objective: Objective = "capacity",
         gamma: float = 1000.0,
         capacity: float = 25.0,
@@ -94,16 +107,27 @@ class BetaVae(GenerativeModel):
                 "Numbers of at least 0, a limit above 0.",
                 "Leave an option out for its default; `cardiozoo fit --model.help beta_vae` tells it.",
             )
-        if not channels or halves(ecg_samples, len(channels))[-1] < 1:
+        check_choice("network", network, Network)
+        channels = CHANNELS[network] if channels is None else tuple(channels)
+        if network == "record":
+            lengths = halves(ecg_samples, len(channels))
+        else:
+            lengths = beat_lengths(ecg_samples, channels, halvings)
+        # an instance norm needs more than one value
+        least = 1 if network == "record" else 2
+        if not channels or halvings < 0 or min(*lengths[: len(channels)], 1 + lengths[-1]) < least:
             raise OptionError(
-                f"{len(channels)} convolutions on {ecg_samples} samples.",
-                "At least one, each of which halves the signal.",
+                f"{len(channels)} convolutions on {ecg_samples} samples, network {network}, halvings {halvings}.",
+                "At least one convolution, no more than leave a sample of the signal, and halvings of at least 0.",
                 "Every number of --model.channels is one; leave the option out for the default.",
             )
         self.objective, self.gamma, self.logvar_limit = objective, gamma, logvar_limit
         self.capacity, self.capacity_steps = capacity, capacity_steps
-        sizes = (len(self.leads), ecg_samples, latent_size, tuple(channels))
-        self.encoder, self.decoder = StridedEncoder(*sizes), StridedDecoder(*sizes, mirror_lengths)
+        sizes = (len(self.leads), ecg_samples, latent_size, channels)
+        if network == "record":
+            self.encoder, self.decoder = StridedEncoder(*sizes), StridedDecoder(*sizes, mirror_lengths)
+        else:
+            self.encoder, self.decoder = BeatEncoder(*sizes, halvings), BeatDecoder(*sizes, halvings)
         #: Training steps so far; in the checkpoint, so that a resumed run goes on with its capacity.
         self.register_buffer("steps", torch.tensor(0))
         if released_weights is not None:

@@ -95,6 +95,75 @@ def test_the_distance_from_the_capacity_is_that_of_the_mean_not_of_the_records()
     assert meters.compute()["loss"].item() == pytest.approx(10.0)
 
 
+def beat_network(model):
+    """The published network as one sequence of library layers, with the model's weights in their order."""
+
+    class Again(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            for _ in range(5):
+                x = nn.functional.leaky_relu(self.layer(x))
+            return x
+
+    down = []
+    for inner, outer, stride, edge in ((1, 8, 1, 0), (8, 16, 1, 0), (16, 32, 2, 1), (32, 64, 2, 1)):
+        down += [nn.Conv2d(inner, outer, (1, 3), (1, stride), (0, edge)), nn.InstanceNorm2d(outer), nn.LeakyReLU()]
+    down += [Again(nn.Conv2d(64, 64, (1, 3), (1, 2), (0, 1))), nn.Flatten(), nn.Linear(3072, 50), nn.Linear(3072, 50)]
+    up = [nn.Linear(50, 3072), nn.LeakyReLU(), nn.Unflatten(1, (64, 12, 4))]
+    up += [Again(nn.ConvTranspose2d(64, 64, (1, 3), (1, 2), (0, 1)))]
+    for inner, outer, stride, edge in ((64, 32, 2, 1), (32, 16, 2, 1), (16, 8, 1, 0)):
+        up += [nn.ConvTranspose2d(inner, outer, (1, 3), (1, stride), (0, edge))]
+        up += [nn.InstanceNorm2d(outer), nn.LeakyReLU()]
+    up += [nn.ConvTranspose2d(8, 1, (1, 3)), nn.Linear(389, 400)]
+    body, mu, logvar, up = nn.Sequential(*down[:-2]), down[-2], down[-1], nn.Sequential(*up)
+    ours = [*model.encoder.parameters(), *model.decoder.fc.parameters(), *model.decoder.again.parameters()]
+    ours += [*model.decoder.convs.parameters(), *model.decoder.last.parameters(), *model.decoder.time.parameters()]
+    theirs = [*body.parameters(), *mu.parameters(), *logvar.parameters(), *up.parameters()]
+    assert len(ours) == len(theirs) == len(list(model.parameters()))
+    with torch.no_grad():
+        for a, b in zip(theirs, ours, strict=True):
+            a.copy_(b)
+    return body, mu, logvar, up
+
+
+def test_the_network_of_beats_is_the_published_one():
+    torch.manual_seed(0)
+    model = BetaVae(network="beat", ecg_samples=400, latent_size=50, objective="beta", beta=0.005).eval()
+    records = make_batch(["ecg"], size=4, task_kind="unsupervised", shapes={"ecg": (12, 400)})
+    signals = torch.where(records["ecg_leads"][..., None], records["ecg"], 0)
+    body, to_mu, to_logvar, up = beat_network(model)
+    features = body(signals[:, None])
+    mu, logvar = to_mu(features), to_logvar(features)
+    drawn = up(mu)[:, 0]
+    torch.testing.assert_close(model.embed(records), mu)
+    torch.testing.assert_close(model.decode(mu), drawn)
+    # as released: squared errors summed over samples, averaged over leads, plus twice the divergence
+    whole = records["ecg_leads"].all(1)
+    assert 0 < whole.sum() < len(whole)
+    errors = ((drawn - records["ecg"]) ** 2)[whole].sum((1, 2)) / 12
+    divergence = 0.5 * (mu**2 + logvar.exp() - logvar - 1).sum(1)[whole]
+    released = errors + 2 * divergence
+    loss = model.predict_step(records)["extra"]["loss"][whole]
+    torch.testing.assert_close(400 * loss, released, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("samples", [9, 40, 401])
+def test_beats_of_any_length_and_any_leads_come_out_as_they_went_in(samples):
+    torch.manual_seed(0)
+    leads = ["I", "II", "V1"]
+    model = BetaVae(leads, samples, 4, network="beat", channels=(2, 3, 4), halvings=1, objective="beta")
+    records = make_batch(["ecg"], size=3, task_kind="unsupervised", shapes={"ecg": (12, samples)})
+    training_loss(model, records).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert model.decode(torch.randn(2, 4)).shape == (2, 3, samples)
+    for init in ({"halvings": -1}, {"ecg_samples": 4}, {"network": "beats"}, {"channels": ()}):
+        with pytest.raises(OptionError):
+            BetaVae(**{"ecg_leads": leads, "ecg_samples": 9, "network": "beat", **init})
+
+
 def test_records_without_leads_do_not_enter_batch_norm():
     model, four = build().train(), batch(4)
     five = batch(5, present={"ecg": [True] * 4 + [False]})

@@ -24,6 +24,7 @@ from cardiozoo.registry import registered, resolve
 
 CARDS = sorted(Path(cardiozoo.models.__file__).parent.glob("*.yaml"))
 ONE = {"num_classes": 1, "task_kind": "binary"}
+BEAT = {"network": "beat", "ecg_samples": 400}
 TWO = {"num_classes": 2, "task_kind": "multiclass"}
 LIMB = {"ecg_leads": ["I", "II", "III", "aVR", "aVL", "aVF"]}
 
@@ -58,6 +59,11 @@ LIMB = {"ecg_leads": ["I", "II", "III", "aVR", "aVL", "aVF"]}
         (BetaVae, {}, 61_771_340),
         # 6 input and 6 output channels fewer: kernels of 4 x 32, and a bias each of the outputs
         (BetaVae, {"ecg_leads": list(LIMB_LEADS)}, 61_771_340 - 2 * 6 * 4 * 32 - 6),
+        # the published counts hold a classifier of (latent + 2) x 3 weights and 3 biases
+        (BetaVae, {**BEAT, "latent_size": 50}, 661_188 - 159),
+        (BetaVae, {**BEAT, "latent_size": 2}, 218_580 - 15),
+        (BetaVae, {**BEAT, "latent_size": 10}, 292_348 - 39),
+        (BetaVae, {**BEAT, "latent_size": 256}, 2_560_714 - 777),
         (MultimodalCnn, TWO, 123_370_754),
         (MultimodalCnn, {**TWO, **LIMB}, 61_685_570),
         # the released class builds one more BatchNorm of 64 channels and never uses it
