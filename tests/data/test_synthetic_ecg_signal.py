@@ -153,15 +153,16 @@ def test_fibrillation_has_no_p_wave_and_no_memory():
 
 
 def test_premature_beats_pause_as_they_should():
-    _, _, recordings = recorded()
+    _, persons, recordings = recorded()
     beats = recordings.beats
+    regular = persons.variability[recordings.visits.person] < 1.0  # in others breathing moves beats as far
     found = 0
     for kind, full in ((ecg_rhythm.VENTRICULAR, True), (ecg_rhythm.ATRIAL, False)):
         for beat in np.flatnonzero(beats.kind == kind):
             record = beats.record[beat]
             around = [beat - 2, beat - 1, beat + 1]
             alone = (beats.record[around] == record).all() and (beats.kind[around] == ecg_rhythm.DOMINANT).all()
-            if recordings.visits.rhythm[record] != ecg_visit.SINUS or not alone:
+            if recordings.visits.rhythm[record] != ecg_visit.SINUS or not (alone and regular[record]):
                 continue
             before, early, pause = np.diff(beats.q[beat - 2 : beat + 2])
             assert early < 0.9 * before

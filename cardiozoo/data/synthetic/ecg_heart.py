@@ -17,6 +17,8 @@ from cardiozoo.data.synthetic.streams import Modality, draws
 
 Plant = Literal["full", "right_atrium", "chest"]
 PLANTS: tuple[Plant, ...] = get_args(Plant)
+WEDGE, GRADIENT = (30.0, 45.0), (45.0, 80.0)
+"""mmHg from which the wedge pressure, and what the lungs add to it, rise less and less, and what they never reach."""
 LATENTS = 0
 """Purpose of the stream of pressures and forces; the others follow in the modules that draw them."""
 
@@ -136,7 +138,10 @@ def draw_hearts(
     pvr = np.exp(np.log(population.resistance) + 0.04 * a + 0.35 * gauss[:, 2]) + vascular * np.exp(
         np.log(4.0) + 0.60 * gauss[:, 3]
     )
+    pawp = _at_most(pawp, *WEDGE)
     output = np.exp(np.log(5.6) - 0.02 * a + 0.06 * male + 0.18 * gauss[:, 4]) * np.where(pvr > 4.0, 0.85, 1.0)
+    # no right ventricle holds more for long; the resistance follows, so that the sum stays exact
+    pvr = _at_most(pvr * output, *GRADIENT) / output
     mpap = pawp + pvr * output
     h, l = np.log2(mpap / 14.0), np.log2(pawp / 8.6)
     r = 0.35 * np.maximum(0.0, np.log2(pvr * output / 7.0)) + 0.10 * np.maximum(h, 0.0)
@@ -178,6 +183,12 @@ def _paths(plant: Plant, h: np.ndarray, l: np.ndarray, r: np.ndarray) -> dict[st
     else:
         paths["rva"] = 0.60 * r
     return paths
+
+
+def _at_most(values: np.ndarray, start: float, limit: float) -> np.ndarray:
+    """The same values up to ``start``, beyond it bent so that they stay below ``limit`` and in their order."""
+    room = limit - start
+    return np.where(values > start, start + room * -np.expm1(-np.maximum(values - start, 0.0) / room), values)
 
 
 def _shifted(share: float, log_odds: np.ndarray) -> np.ndarray:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from cardiozoo.data.synthetic.ecg_field import frontal_axis
+from cardiozoo.data.synthetic.ecg_field import frontal_axis, twelve
 from cardiozoo.data.synthetic.ecg_recordings import RATE, Recordings
 from cardiozoo.data.synthetic.ecg_rhythm import ATRIAL, BEATS, VENTRICULAR, Beats
 from cardiozoo.data.synthetic.ecg_waves import Morphology, Wave
 
 EDGE, T_EDGE = 2.2, 2.0
+DISPLACED = 0.1  # mV
 _VISIBLE = 0.05  # mV in the root mean square of the leads, below which a wave moves no edge
 _STEP = 2.0  # ms
 P_WAVES = (Wave.P_RIGHT, Wave.P_LEFT)
@@ -32,7 +33,8 @@ POSITIONS = ("p_on", "p_peak", "p_off", "qrs_on", "qrs_peak", "qrs_off", "t_on",
 class Landmarks:
     """Offsets in ms (R,) from the onset of P, the onset of QRS and the end of T of a beat; axes; amplitudes.
 
-    ``r`` and ``s`` (R, 8) are the highest and lowest value in mV of the dominant QRS complex in the independent leads.
+    ``displaced_st`` (R, 12) says in which leads the ST segment is 0.1 mV or more from the baseline. ``r`` and ``s``
+    (R, 8) are the highest and lowest value in mV of the dominant QRS complex in the independent leads.
     """
 
     offsets: dict[str, np.ndarray]
@@ -42,6 +44,7 @@ class Landmarks:
     t_axis: np.ndarray
     r: np.ndarray
     s: np.ndarray
+    displaced_st: np.ndarray
 
 
 def landmarks(shape: Morphology) -> Landmarks:
@@ -70,6 +73,7 @@ def landmarks(shape: Morphology) -> Landmarks:
         t_axis=_axis(shape, T),
         r=curves.max(axis=2),
         s=curves.min(axis=2),
+        displaced_st=np.abs(twelve(shape.leads[:, Wave.ST, :, None])[..., 0]) >= DISPLACED,
     )  # fmt: skip
 
 
@@ -93,9 +97,12 @@ def _peak(shape: Morphology, waves: tuple[Wave, ...], first: float, last: float)
 
 
 def _axis(shape: Morphology, waves: tuple[Wave, ...]) -> np.ndarray:
-    """Frontal axis from the net area of the waves in leads I and II."""
+    """Frontal axis from the net area of the waves in leads I and II; a late right ventricle does not count."""
     rows = list(waves)
-    area = (shape.leads[:, rows] * shape.sigma[:, rows, None]).sum(axis=1)
+    parts = shape.leads[:, rows] * shape.sigma[:, rows, None]
+    if Wave.LATE in waves:
+        parts[:, rows.index(Wave.LATE)] *= shape.late_counts[:, None]
+    area = parts.sum(axis=1)
     return frontal_axis(area[:, 0].astype(np.float64), area[:, 1].astype(np.float64))
 
 

@@ -84,6 +84,8 @@ def statements(recordings: Recordings, marks: Landmarks, measured: dict[str, np.
         found.append("Right axis deviation")
     if conduction in (NORMAL, LAFB, LPFB):
         found += _size(marks, row)
+    if marks.displaced_st[row].sum() >= 2:
+        found.append("ST deviation in two or more leads")
     qtc = (int(measured["t_end"][row]) - qrs_on) / np.cbrt(measured["rr_interval"][row] / 1000.0)
     if qtc > 480.0:
         found.append("Prolonged QT interval")

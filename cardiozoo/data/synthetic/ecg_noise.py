@@ -52,7 +52,7 @@ def draw_noise(seed: int, visits: Visits, samples: int, rate: float, mains: floa
     for row in range(len(visits)):
         generator = stream(seed, int(visits.index[row]), Modality.ECG, NOISE, int(visits.number[row]))
         muscle = 0.0032 * np.exp(0.35 * generator.standard_normal()) * (4.0 if generator.random() < 0.04 else 1.0)
-        wander = 0.034 * np.exp(0.35 * generator.standard_normal()) * (3.0 if generator.random() < 0.04 else 1.0)
+        wander = 0.052 * np.exp(0.45 * generator.standard_normal()) * (3.0 if generator.random() < 0.04 else 1.0)
         hum = 0.010 * generator.random() ** 2
         electrodes = _muscle(generator, muscle, samples, low_pass)
         electrodes += _wander(generator, wander, seconds)

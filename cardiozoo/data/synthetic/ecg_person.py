@@ -22,6 +22,8 @@ BODY, DISTURBANCES = 1, 2
 NORMAL, LBBB, RBBB, LAFB, LPFB, PACED, ESCAPE = range(7)
 CONDUCTION = ("normal", "LBBB", "RBBB", "LAFB", "LPFB", "paced", "escape")
 LOCAL_SOURCES = 2
+LONGEST_PR = 194.0
+"""PR in ms without a block, from the onset of the waves; their edges make 3 to 5 ms more of it."""
 
 
 @dataclass
@@ -56,6 +58,7 @@ class People:
     atrial_ectopy: np.ndarray
     ectopic_force: np.ndarray  # (N, 3) direction of the premature ventricular beats
     ectopic_p: np.ndarray  # rotation of the premature P wave
+    ischaemia: np.ndarray
     st: np.ndarray  # (N, 3) displaced ST segment in mV
     fibrillatory_gain: np.ndarray
     fibrillatory_rate: np.ndarray  # Hz
@@ -68,11 +71,15 @@ def draw_people(seed: int, hearts: Hearts, population: Population) -> People:
     chance = draws(seed, hearts.index, Modality.ECG, DISTURBANCES, normals=6, uniforms=16)
     a, male = decades(hearts.age), hearts.male
     fibrillation, conduction, av_block = _disturbances(hearts, population, chance[1])
-    long = 210.0 + 110.0 * flat[:, 0] ** 1.7
-    pr = np.clip(np.where(male, 164.0, 158.0) + 3.0 * a + 6.0 * hearts.la + 22.0 * gauss[:, 0], 115.0, 205.0)
+    long = 212.0 + 108.0 * flat[:, 0] ** 1.7
+    p_duration = np.clip(np.where(male, 110.0, 106.0) + 10.0 * hearts.la + 10.0 * gauss[:, 1], 70.0, 160.0)
+    # without a block below 200 ms as drawn, and never shorter than the P wave
+    pr = np.where(male, 164.0, 158.0) + 3.0 * a + 6.0 * hearts.la + 22.0 * gauss[:, 0]
+    pr = np.clip(pr, np.maximum(115.0, 1.08 * p_duration + 6.0), LONGEST_PR)
     qrs = np.where(male, 92.0, 86.0) + 10.0 * hearts.lv + 9.0 * gauss[:, 2]
+    ischaemia = chance[1][:, 7] < population.ischaemia
     return People(
-        p_duration=np.clip(np.where(male, 110.0, 106.0) + 10.0 * hearts.la + 10.0 * gauss[:, 1], 70.0, 160.0),
+        p_duration=p_duration,
         pr=np.where(av_block == 1, long, pr),
         qrs=_qrs_duration(np.clip(qrs, 68.0, 118.0), conduction, gauss[:, 3]),
         qtc=np.clip(np.where(male, 410.0, 421.0) + 18.0 * gauss[:, 4], 350.0, 500.0),
@@ -96,10 +103,11 @@ def draw_people(seed: int, hearts: Hearts, population: Population) -> People:
         atrial_ectopy=(chance[1][:, 5] < population.atrial_ectopy) & ~fibrillation,
         ectopic_force=_directions(gauss[:, 24:27]),
         ectopic_p=-70.0 + 40.0 * gauss[:, 27],
-        st=_ischaemia(chance[1][:, 7] < population.ischaemia, gauss[:, 28:31], chance[0][:, 0]),
+        ischaemia=ischaemia,
+        st=_st_segment(ischaemia, gauss[:, 28:31], chance[0][:, 0]),
         fibrillatory_gain=np.exp(0.35 * gauss[:, 31]),
         fibrillatory_rate=np.clip(6.0 + 0.9 * gauss[:, 32], 4.0, 9.0),
-        variability=0.5 ** ((hearts.age - 30.0) / 50.0),
+        variability=0.5 ** ((hearts.age - 30.0) / 50.0) * np.exp(0.25 + 0.70 * gauss[:, 33]),
     )
 
 
@@ -157,7 +165,7 @@ def _directions(gauss: np.ndarray) -> np.ndarray:
     return gauss / np.linalg.norm(gauss, axis=1, keepdims=True)
 
 
-def _ischaemia(present: np.ndarray, direction: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _st_segment(present: np.ndarray, direction: np.ndarray, size: np.ndarray) -> np.ndarray:
     """The ST segment of everyone points slightly forwards; a wall without blood draws it along its direction."""
     wall = 0.10 * np.clip(1.0 + 0.4 * size, 0.3, 2.0)[:, None] * _directions(direction)
     return np.array([0.02, 0.02, -0.04]) + np.where(present[:, None], wall, 0.0)

@@ -10,10 +10,10 @@ from cardiozoo.data.synthetic.ecg_faults import Fault, draw_fault, exchange_arms
 from cardiozoo.data.synthetic.ecg_field import twelve
 from cardiozoo.data.synthetic.ecg_heart import Hearts
 from cardiozoo.data.synthetic.ecg_noise import NoiseLevels, draw_noise, high_pass
-from cardiozoo.data.synthetic.ecg_person import PACED, People
+from cardiozoo.data.synthetic.ecg_person import People
 from cardiozoo.data.synthetic.ecg_render import draw_fibrillation, draw_spikes, draw_waves
 from cardiozoo.data.synthetic.ecg_rhythm import Beats, draw_beats
-from cardiozoo.data.synthetic.ecg_visit import FIBRILLATION, Visits, draw_visits
+from cardiozoo.data.synthetic.ecg_visit import Visits, draw_visits
 from cardiozoo.data.synthetic.ecg_waves import Morphology, morphology
 
 RATE = 500.0
@@ -63,9 +63,7 @@ def record(
 def clean_signal(seed: int, visits: Visits, people: People, beats: Beats, shape: Morphology) -> np.ndarray:
     """What the heart alone gives in I, II, V1 to V6 (R, 8, T), in mV."""
     signal = draw_waves(visits, beats, shape, SAMPLES, RATE)
-    paced_in_fibrillation = (visits.conduction == PACED) & people.fibrillation[visits.person]
-    fibrillating = (visits.rhythm == FIBRILLATION) | paced_in_fibrillation
-    draw_fibrillation(seed, visits, people, fibrillating, signal, RATE)
+    draw_fibrillation(seed, visits, people, signal, RATE)
     return signal
 
 

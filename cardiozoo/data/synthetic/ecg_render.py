@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cardiozoo.data.synthetic.ecg_field import ATRIA, INDEPENDENT, VENTRICLES
+from cardiozoo.data.synthetic.ecg_field import INDEPENDENT, VENTRICLES, rotate_frontal
 from cardiozoo.data.synthetic.ecg_person import PACED, People
 from cardiozoo.data.synthetic.ecg_rhythm import ATRIAL, VENTRICULAR, Beats
 from cardiozoo.data.synthetic.ecg_visit import Visits
@@ -16,7 +16,9 @@ FIBRILLATORY, SPIKES = 5, 6
 _REACH = 4.0  # widths of a Gaussian that are drawn
 _CHUNK = 16  # recordings drawn at once: the time courses of their waves fit into the cache of a processor
 _BREATH = 0.03
-_FIBRILLATORY_FORCE = np.array([0.020, 0.050, -0.060])
+_FIBRILLATORY_FORCE = np.array([[0.0, 0.028, -0.040]])
+# the right atrium, where most of them arise, lies under V1
+_FIBRILLATORY_FIELD = VENTRICLES * np.array([1.0, 1.0, 1.3, 0.7, 0.5, 0.4, 0.4, 0.4])[:, None]
 
 
 def draw_waves(
@@ -77,13 +79,11 @@ def _course(
     return course.reshape(-1, samples)
 
 
-def draw_fibrillation(
-    seed: int, visits: Visits, people: People, fibrillating: np.ndarray, signal: np.ndarray, rate: float
-) -> None:
-    """Add fibrillatory waves to the recordings of a mask: a sawtooth of 4 to 9 Hz whose frequency and height drift."""
+def draw_fibrillation(seed: int, visits: Visits, people: People, signal: np.ndarray, rate: float) -> None:
+    """Add fibrillatory waves where the atria fibrillate: a sawtooth of 4 to 9 Hz whose frequency and height drift."""
     samples = signal.shape[2]
     seconds = np.arange(samples) / rate
-    for row in np.flatnonzero(fibrillating):
+    for row in np.flatnonzero(visits.fibrillating):
         generator = stream(seed, int(visits.index[row]), Modality.ECG, FIBRILLATORY, int(visits.number[row]))
         person = visits.person[row]
         phases = generator.uniform(0.0, 2.0 * np.pi, 4)
@@ -94,7 +94,8 @@ def draw_fibrillation(
         angle = 2.0 * np.pi * np.cumsum(frequency + np.clip(walk, -1.0, 1.0)) / rate + phases[1]
         saw = np.sin(angle) + 0.40 * np.sin(2.0 * angle + 0.5) + 0.18 * np.sin(3.0 * angle + 1.0)
         height = 1.0 + 0.35 * np.sin(2.0 * np.pi * swell * seconds + phases[2])
-        force = ATRIA @ _FIBRILLATORY_FORCE * people.fibrillatory_gain[person]
+        turned = rotate_frontal(_FIBRILLATORY_FORCE, 3.0 * people.p_rotation[[person]])[0]
+        force = _FIBRILLATORY_FIELD @ turned * people.fibrillatory_gain[person]
         signal[row] += (force[:, None] * (saw * height)).astype(np.float32)
 
 

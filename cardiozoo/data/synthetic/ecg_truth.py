@@ -12,7 +12,6 @@ from cardiozoo.data.synthetic.ecg_landmarks import Landmarks
 from cardiozoo.data.synthetic.ecg_person import CONDUCTION, PACED, People
 from cardiozoo.data.synthetic.ecg_recordings import RATE, Recordings
 from cardiozoo.data.synthetic.ecg_rhythm import ATRIAL, DOMINANT, VENTRICULAR
-from cardiozoo.data.synthetic.ecg_visit import FIBRILLATION
 
 LATENTS = ("rvf", "rva", "ra", "la", "lap", "lv")
 NUISANCES = ("gain", "frontal", "horizontal", "p_rotation", "p_gain", "t_rotation", "t_gain")
@@ -40,6 +39,8 @@ def person_rows(hearts: Hearts, people: People) -> dict[str, np.ndarray]:
         "fibrillation": people.fibrillation,
         "conduction": np.array(CONDUCTION)[people.conduction],
         "av_block": people.av_block,
+        "ischaemia": people.ischaemia,
+        **{f"st_{axis}": people.st[:, column] for column, axis in enumerate("xyz")},
     }
 
 
@@ -110,20 +111,21 @@ def recording_rows(recordings: Recordings, marks: Landmarks, drawn: dict[str, np
         }
     durations["qtc_fridericia"] = durations["qt_interval"] / np.cbrt(drawn["rr"] / 1000.0)
     durations["qtc_bazett"] = durations["qt_interval"] / np.sqrt(drawn["rr"] / 1000.0)
-    v1, v5 = INDEPENDENT.index("V1"), INDEPENDENT.index("V5")
+    v1, v5, v6 = (INDEPENDENT.index(lead) for lead in ("V1", "V5", "V6"))
     return {
         "visit": visits.number,
         "rhythm": [visits.rhythm_name(row) for row in range(count)],
         "conduction": np.array(CONDUCTION)[visits.conduction],
         "av_block": visits.av_block,
-        "atrial_fibrillation": visits.rhythm == FIBRILLATION,
+        "atrial_fibrillation": visits.fibrillating,
         "paced": visits.conduction == PACED,
         **premature,
         **durations,
         **{name: drawn[name] for name in ("p_axis", "qrs_axis", "t_axis")},
         "r_v1": marks.r[:, v1],
         "s_v1": marks.s[:, v1],
-        "sokolow_lyon": marks.r[:, v5] - marks.s[:, v1],
+        "sokolow_lyon": marks.r[:, [v5, v6]].max(axis=1) - marks.s[:, v1],
+        "st_leads": marks.displaced_st.sum(axis=1),
         **{f"noise/{name}": values for name, values in vars(recordings.levels).items()},
         "fault": pl.Series([fault.kind or None for fault in faults], dtype=pl.String),
         "fault_lead": pl.Series([fault.lead or None for fault in faults], dtype=pl.String),

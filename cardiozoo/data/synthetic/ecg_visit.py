@@ -8,7 +8,7 @@ import numpy as np
 
 from cardiozoo.data.synthetic.ecg_field import CHEST
 from cardiozoo.data.synthetic.ecg_heart import Hearts
-from cardiozoo.data.synthetic.ecg_person import ESCAPE, NORMAL, PACED, People
+from cardiozoo.data.synthetic.ecg_person import ESCAPE, LONGEST_PR, NORMAL, PACED, People
 from cardiozoo.data.synthetic.streams import Modality, draws
 
 VISIT = 3
@@ -28,6 +28,7 @@ class Visits:
     rhythm: np.ndarray
     conduction: np.ndarray
     av_block: np.ndarray
+    fibrillating: np.ndarray  # whether the atria are, also under a pacemaker
     interval: np.ndarray  # ms between the P waves, or between the beats in fibrillation
     pr: np.ndarray
     qtc: np.ndarray
@@ -58,7 +59,10 @@ def draw_visits(seed: int, hearts: Hearts, people: People, count: np.ndarray) ->
     conduction, av_block = people.conduction[person], people.av_block[person]
     paced = conduction == PACED
     rhythm = np.where(paced, PACED_RHYTHM, np.where(fibrillation, FIBRILLATION, SINUS))
-    rate = np.clip(people.rate[person] + 6.0 * gauss[:, 0] + 18.0 * fibrillation, 40.0, 150.0)
+    # in fibrillation the ventricles follow as fast as the node lets them, slowed by drugs in many
+    conducted = fibrillation * (12.0 + 16.0 * gauss[:, 3])
+    rate = np.clip(people.rate[person] + 6.0 * gauss[:, 0] + conducted, 40.0, 150.0)
+    rate = np.where(av_block == 1, np.minimum(rate, 115.0), rate)
     rate = np.where(av_block == 3, np.clip(rate, 70.0, 100.0), np.where(av_block == 2, np.minimum(rate, 85.0), rate))
     rate = np.where(paced & ~people.tracking[person], 60.0 + 10.0 * (flat[:, 1] < 0.4), rate)
     widening = np.isin(conduction, (NORMAL, ESCAPE), invert=True) * np.maximum(people.qrs[person] - 95.0, 0.0)
@@ -68,6 +72,7 @@ def draw_visits(seed: int, hearts: Hearts, people: People, count: np.ndarray) ->
     interval = 60_000.0 / rate
     # a long PR must leave room for the T wave before it
     pr = np.minimum(people.pr[person] + 4.0 * gauss[:, 1], 0.42 * interval)
+    pr = np.where(av_block == 1, np.maximum(pr, 202.0), np.where(av_block == 0, np.minimum(pr, LONGEST_PR), pr))
     return Visits(
         person=person,
         index=hearts.index[person],
@@ -75,6 +80,7 @@ def draw_visits(seed: int, hearts: Hearts, people: People, count: np.ndarray) ->
         rhythm=rhythm,
         conduction=conduction,
         av_block=av_block,
+        fibrillating=(rhythm == FIBRILLATION) | (paced & people.fibrillation[person]),
         interval=interval,
         pr=pr,
         qtc=people.qtc[person] + 6.0 * gauss[:, 2] + 0.5 * widening,

@@ -56,6 +56,9 @@ T_WAVES = slice(Wave.T_EARLY, Wave.ECTOPIC_1)
 ECTOPIC_QRS = 152.0
 """Duration of a premature ventricular beat in ms."""
 _ECTOPIC_GAIN = 1.6
+WIDE_PEAKS, WIDE_SIGMA = (0.315, 0.665), 0.142
+"""Of a complex that does not come down the left bundle: two waves, shares of its duration. They are far enough apart to
+leave a notch, and their edges are those of the complex."""
 
 
 @dataclass
@@ -71,6 +74,8 @@ class Morphology:
     sigma: np.ndarray
     p_duration: np.ndarray
     qrs: np.ndarray
+    late_counts: np.ndarray
+    """(R,) False in right bundle branch block, whose late wave does not count for the axis."""
 
 
 def morphology(hearts: Hearts, people: People, visits: Visits) -> Morphology:
@@ -108,6 +113,7 @@ class _Builder:
             sigma=self.sigma,
             p_duration=self.p_duration,
             qrs=self.qrs,
+            late_counts=~self._is(RBBB),
         )
 
     def _set(self, wave: Wave, centre: np.ndarray, sigma: np.ndarray, force: np.ndarray, field: np.ndarray) -> None:
@@ -153,7 +159,7 @@ class _Builder:
         septal[self._is(LAFB)] = (-0.08, 0.24, -0.26)
         septal[self._is(LPFB)] = (0.20, -0.22, -0.22)
         septal[wide] = 0.0
-        main = self._force((1.30, 0.64, 0.34)) * np.stack([1.0 + 0.3 * lv, np.ones_like(lv), 1.0 + 0.6 * lv], axis=1)
+        main = self._force((1.54, 0.82, 0.44)) * np.stack([1.0 + 0.3 * lv, np.ones_like(lv), 1.0 + 0.6 * lv], axis=1)
         main[lbbb] = (0.95, 0.35, 0.45)
         main[paced] = (0.45, -0.62, 0.42)
         late = self._force((0.0, 0.0, 0.0))
@@ -165,23 +171,28 @@ class _Builder:
         back[rbbb] *= 0.7
         last = self._force((-0.14, -0.14, 0.10))
         last[wide | rbbb] = 0.0
-        fascicle = np.where(self._is(LAFB), -78.0, np.where(self._is(LPFB), 86.0, 0.0))
-        place = np.where(wide, 0.35, 0.43)
-        breadth = np.where(wide, 0.135, 0.115)
+        fascicle = np.where(self._is(LAFB), -62.0, np.where(self._is(LPFB), 86.0, 0.0))
+        place = np.where(wide, WIDE_PEAKS[0], 0.43)
+        breadth = np.where(wide, WIDE_SIGMA, 0.092)
         self._set(Wave.SEPTAL, 0.20 * left, 0.085 * left, self._turned(septal * size[:, :1]), VENTRICLES)
         self._set(Wave.R, place * left, breadth * left, self._turned(main, fascicle), VENTRICLES)
         self._set(Wave.S, np.where(wide, 0.50, 0.62) * left, np.where(wide, 0.15, 0.105) * left,
                   self._turned(back * size[:, 1:2], 0.5 * fascicle), VENTRICLES)  # fmt: skip
         self._set(Wave.S_LATE, 0.82 * left, 0.085 * left, self._turned(last * size[:, 2:]), VENTRICLES)
-        self._set(Wave.LATE, np.where(rbbb, 0.78, 0.62) * qrs, np.where(rbbb, 0.11, 0.135) * qrs,
+        self._set(Wave.LATE, np.where(rbbb, 0.78, WIDE_PEAKS[1]) * qrs, np.where(rbbb, 0.11, WIDE_SIGMA) * qrs,
                   self._turned(late), VENTRICLES)  # fmt: skip
 
     def _right_ventricle(self) -> None:
-        """Not rotated: the forward force has to stay where no limb lead sees it."""
+        """Not rotated: the forward force has to stay where no limb lead sees it.
+
+        The forward force comes with the wave of the left ventricle that points away from V1, so that R grows there
+        while S shrinks. In right bundle branch block both come with the left ventricle's activation.
+        """
+        qrs = np.where(self._is(RBBB), np.minimum(self.qrs, 96.0), self.qrs)
         frontal = (self.gain * self.rvf)[:, None] * np.array([-0.80, 0.38, 0.0])
         forward = -(self.gain * self.rva)[:, None] * LIMB_NULL
-        for wave, force in ((Wave.RV_FRONTAL, frontal), (Wave.RV_FORWARD, forward)):
-            self._set(wave, 0.56 * self.qrs, 0.13 * self.qrs, force, VENTRICLES)
+        for wave, place, force in ((Wave.RV_FRONTAL, 0.56, frontal), (Wave.RV_FORWARD, 0.40, forward)):
+            self._set(wave, place * qrs, 0.13 * qrs, force, VENTRICLES)
 
     def _local(self) -> None:
         for number, wave in enumerate((Wave.LOCAL_1, Wave.LOCAL_2)):
@@ -214,9 +225,9 @@ class _Builder:
     def _ectopic(self) -> None:
         size = _ECTOPIC_GAIN * self.gain[:, None] * self.people.ectopic_force[self.row]
         second = 0.75 * rotate_horizontal(size, np.full(len(self.visits), 35.0))
-        for wave, centre, force in ((Wave.ECTOPIC_1, 0.34, size), (Wave.ECTOPIC_2, 0.64, second)):
+        for wave, centre, force in zip((Wave.ECTOPIC_1, Wave.ECTOPIC_2), WIDE_PEAKS, (size, second), strict=True):
             place = np.full(len(self.visits), centre * ECTOPIC_QRS)
-            self._set(wave, place, np.full(len(self.visits), 0.135 * ECTOPIC_QRS), force, VENTRICLES)
+            self._set(wave, place, np.full(len(self.visits), WIDE_SIGMA * ECTOPIC_QRS), force, VENTRICLES)
         back = -0.22 * (size + second)
         count = len(self.visits)
         self._set(Wave.ECTOPIC_T, np.full(count, -95.0), np.full(count, 48.0), back, VENTRICLES)
