@@ -249,6 +249,12 @@ def test_only_its_own_folders_are_replaced(tmp_path):
         ecg_cohort.synthesize(out, patients=3)
     ecg_cohort.synthesize(out, patients=3, overwrite=True)
     assert len(truth(out, "patients")) == 3
+    with pytest.raises(OptionError, match="a cohort of ecg_cohort"):
+        mimic_iv_ecg.synthesize(out, patients=2, overwrite=True)
+    (out / "letter.txt").write_text("mine")
+    with pytest.raises(OptionError, match=r"also letter\.txt"):
+        ecg_cohort.synthesize(out, patients=2, overwrite=True)
+    assert (out / "letter.txt").read_text() == "mine" and len(truth(out, "patients")) == 3
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(OptionError):
@@ -256,3 +262,21 @@ def test_only_its_own_folders_are_replaced(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises((OptionError, StoreError)):
         ecg_cohort.synthesize(tmp_path / "file" / "below", patients=2)
+
+
+def test_a_link_to_an_empty_folder_is_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    out = ecg_cohort.synthesize(tmp_path / "link", patients=2)
+    assert len(truth(out, "patients")) == 2 and (tmp_path / "disk" / "SYNTHETIC.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+    ecg_cohort.synthesize(tmp_path / "link", patients=3, overwrite=True)
+    assert len(truth(tmp_path / "disk", "patients")) == 3
+
+
+@pytest.mark.parametrize("out", [".", "/"])
+def test_the_folder_one_is_in_is_not_replaced(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="out is"):
+        mimic_iv_ecg.synthesize(out, patients=2)
+    assert not list(tmp_path.iterdir())

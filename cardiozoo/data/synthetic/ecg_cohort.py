@@ -25,7 +25,7 @@ from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, Modality, identif
 from cardiozoo.errors import OptionError
 
 SIMULATOR = "ecg_cohort"
-SIMULATOR_VERSION = 3
+SIMULATOR_VERSION = 4
 MOST = 8
 """Numbers reserved for the recordings of one person."""
 MAX_PATIENTS = ID_RANGE // MOST
@@ -125,7 +125,7 @@ def _check(
                 f"Together they may be {MAX_PATIENTS:,} people.",
                 "Give a smaller number to ceiling.",
             )
-    check_output(out, overwrite)
+    check_output(out, overwrite, SIMULATOR)
 
 
 @dataclass(frozen=True)

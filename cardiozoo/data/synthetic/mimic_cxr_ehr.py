@@ -66,7 +66,7 @@ def synthesize(
     check_range("seed", seed, 0, 2**32 - 1)
     check_range("image_size", image_size, 64, 3056)
     check_range("dirt", dirt, 0.0, 0.05)
-    check_output(out, overwrite)
+    check_output(out, overwrite, SIMULATOR)
     options = {
         "patients": patients,
         "seed": seed,

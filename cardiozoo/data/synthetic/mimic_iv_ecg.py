@@ -22,7 +22,7 @@ from cardiozoo.data.synthetic.patient import Patients, draw_patients
 from cardiozoo.data.synthetic.streams import ID_RANGE, IdKind, Modality, identify, stream
 
 SIMULATOR = "mimic_iv_ecg"
-SIMULATOR_VERSION = 3
+SIMULATOR_VERSION = 4
 MOST = 8
 """Recordings of one person at most; also the numbers that are reserved for each."""
 CALENDAR, BAD_FILES = 10, 11
@@ -76,7 +76,7 @@ def synthesize(
     check_range("faults", faults, 0.0, 10.0)
     check_range("workers", workers, 1, 64)
     check_choice("plant", plant, PLANTS)
-    check_output(out, overwrite)
+    check_output(out, overwrite, SIMULATOR)
     options = {"patients": patients, "seed": seed, "plant": plant, "faults": faults}
     marker = {
         "synthetic": True,
