@@ -31,7 +31,7 @@ class EcgCohort(EcgDataModule):
             are classes. Upper and lower case do not matter.
         threshold: Makes a column of numbers a binary label: above it or not.
         where: Use only records that meet a condition, for instance "mPAP > 20 and age >= 18".
-        **options: Those of every ECG data module.
+        **options: Those of every ECG data module. `folds` are the table's own where it has a column fold of as many.
 
     Raises:
         OptionError: An option is out of its range, or the store has no such column.
@@ -63,6 +63,12 @@ class EcgCohort(EcgDataModule):
                 "Add --data.task column, or leave them out.",
             )
         super().__init__(store, **options)
+
+    def own_folds(self) -> list[int] | None:
+        if "fold" not in self.records.columns or self.records["fold"].null_count():
+            return None
+        numbers = self.records["fold"].unique().sort().to_list()
+        return numbers if len(numbers) == self.partition.folds else None
 
     def _labelled(self, records: pl.DataFrame) -> Labelled:
         if self.task == "reconstruction":

@@ -114,9 +114,9 @@ class EcgDataModule(L.LightningDataModule):
 
         return str(demo_store(self.NAME))
 
-    def _own_folds(self) -> bool:
-        """Whether the folds are those of the release."""
-        return False
+    def own_folds(self) -> list[int] | None:
+        """The numbers of the folds that the data bring, where as many are asked for; None where folds are drawn."""
+        return None
 
     # ---- the samples; valid without `setup` ----
 
@@ -143,7 +143,7 @@ class EcgDataModule(L.LightningDataModule):
     @cached_property
     def samples(self) -> EcgSamples:
         """All samples of the task with their split."""
-        return partition(self.labelled, self.records, self.partition, self._own_folds())
+        return partition(self.labelled, self.records, self.partition, self.own_folds())
 
     @property
     def spec(self) -> DataSpec:

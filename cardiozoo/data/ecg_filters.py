@@ -7,6 +7,9 @@ of some 50 degrees of freedom, whatever the number of samples. `DriftFilter` fin
 (about 0.1 s) and from then on subtracts them by two small matrix products: equal to running the recursion forwards and
 backwards over every sample, ends included, to the rounding of float32 (some 1e-5 of the standard deviation of a
 signal). Measured on one core, 12 leads of 5000 samples: 0.2 ms beside 1.5 ms; the smoothing 0.1 ms beside 0.9 ms.
+The degrees of freedom grow with seconds times cut-off, so for long records and high cut-offs the recursion is cheaper;
+and for lengths that few records have it is not worth finding them. Both are decided by the length and the rate alone,
+so that a record looks the same in every run.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from scipy import signal
 HIGHPASS_ORDER = 5
 # the rate below which the recipe smooths over two samples only
 _SMOOTHED_RATE = 100
+# degrees of freedom up to which the products win: half a minute at 0.5 Hz
+_MOST_FREEDOM = 256
 # largest difference from the recursion that is let pass, relative to a signal of unit variance
 _TOLERANCE = 5e-5
 
@@ -39,17 +44,32 @@ def high_pass(values: np.ndarray, rate: float, cutoff: float = 0.5) -> np.ndarra
     return signal.sosfiltfilt(sections, exact, axis=-1, padlen=_padding(sections, values.shape[-1]))
 
 
-def remove_drift(values: np.ndarray, rate: float, cutoff: float = 0.5) -> np.ndarray:
-    """`high_pass` of float32 (..., S) as float32, by a `DriftFilter` where one can be had."""
-    known = drift_filter(values.shape[-1], rate, cutoff)
+def remove_drift(values: np.ndarray, rate: float, cutoff: float = 0.5, usual: bool = True) -> np.ndarray:
+    """`high_pass` of float32 (..., S) as float32, by a `DriftFilter` where that is faster.
+
+    Args:
+        values: float32 (..., S).
+        rate: Samples per second.
+        cutoff: Hz.
+        usual: Whether S is a length that many records have.
+    """
+    known = drift_filter(values.shape[-1], rate, cutoff) if usual else None
     return high_pass(values, rate, cutoff).astype(np.float32) if known is None else known(values)
 
 
 @lru_cache(maxsize=16)
 def drift_filter(samples: int, rate: float, cutoff: float) -> DriftFilter | None:
     """The `DriftFilter` for records of a length, made once a process; None where it would not pay or not be exact."""
+    if freedom(samples, rate, cutoff) > min(_MOST_FREEDOM, samples // 2):
+        return None
     made = DriftFilter(samples, rate, cutoff)
     return made if made.rank < samples // 8 and made.error < _TOLERANCE else None
+
+
+def freedom(samples: int, rate: float, cutoff: float) -> int:
+    """Degrees of freedom, at most, of what a high-pass takes away from a record."""
+    # slow signals: two a Hz and second, up to some six times the cut-off, and a few for the ends
+    return 24 + int(12 * cutoff * samples / rate)
 
 
 class DriftFilter:
@@ -73,8 +93,7 @@ class DriftFilter:
     def __init__(self, samples: int, rate: float, cutoff: float) -> None:
         self._sections = _sections(rate, cutoff)
         self._pad = _padding(self._sections, samples)
-        # slow signals: two a Hz and second, up to some six times the cut-off, and a few for the ends
-        guess = min(samples, 24 + int(12 * cutoff * samples / rate))
+        guess = min(samples, freedom(samples, rate, cutoff))
         rng = np.random.default_rng(0)
         probe = rng.standard_normal((guess, samples))
         rows = self._smooth(self._adjoint(self._smooth(probe)))

@@ -35,6 +35,14 @@ def check_options(data: EcgDataModule) -> None:
         value = getattr(data, name)
         if value is not None and not 0 < value < float("inf"):
             raise OptionError(f"{name} is {value}.", "A number above 0, or null.", "Leave it at its default.")
+    for name, least, why in (("rate", 50, "a QRS complex"), ("highpass", 0.01, "a drift within a record")):
+        value = getattr(data, name)
+        if value is not None and value < least:
+            raise OptionError(
+                f"{name} is {value:g} Hz.",
+                f"At least {least:g}, which shows {why}, or null.",
+                "Leave it at its default.",
+            )
     for name, least in (("batch_size", 1), ("num_workers", 0), ("seed", 0), ("fold_seed", 0)):
         if getattr(data, name) < least:
             raise OptionError(f"{name} is {getattr(data, name)}.", f"At least {least}.", "Leave it at its default.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,14 +123,16 @@ class Partition:
     train_patients: int | None
 
 
-def partition(labelled: Labelled, records: pl.DataFrame, how: Partition, own_folds: bool = False) -> EcgSamples:
+def partition(
+    labelled: Labelled, records: pl.DataFrame, how: Partition, own_folds: Sequence[int] | None = None
+) -> EcgSamples:
     """Give every usable record its split.
 
     Args:
         labelled: The usable records.
         records: records.parquet.
         how: The split of the store, or a fold of a cross-validation.
-        own_folds: The folds are the ones that the release brings (column ``fold``), not ours.
+        own_folds: Numbers in the column ``fold``, where the folds are those and not drawn.
 
     Raises:
         OptionError: A fold lacks a class, or there are fewer patients than asked for.
@@ -168,7 +171,7 @@ def check_one_split(records: pl.DataFrame) -> None:
     several = records.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)["patient"]
     if len(several):
         raise StoreError(
-            f"{len(several)} patients are in more than one split, for instance {several.sort()[0]}.",
+            f"{len(several)} patients are in more than one split.",
             "One patient, one split.",
             "Prepare the store again.",
         )
@@ -179,14 +182,14 @@ def _split_by_folds(
     chosen: pl.DataFrame,
     patients: tuple[np.ndarray, np.ndarray],
     how: Partition,
-    own_folds: bool,
+    own_folds: Sequence[int] | None,
 ) -> np.ndarray:
     """Split names (N,) of one turn of a cross-validation."""
     assert how.folds is not None
     names, patient = patients
     strata = labelled.strata(how.folds)
-    if own_folds:
-        mine = chosen["fold"].to_numpy() == how.fold + 1
+    if own_folds is not None:
+        mine = chosen["fold"].to_numpy() == own_folds[how.fold]
     elif labelled.target is None:
         mine = np.floor(unit_hash(names, how.fold_seed, "fold") * how.folds).astype(np.int64)[patient] == how.fold
     else:

@@ -116,9 +116,17 @@ def processing(data: EcgDataModule) -> dict[str, Any]:
         **({"scale": data.scale.to_json()} if data.scale is not None else {}),
         "clip": data.clip,
         **window,
-        "split": "of the store"
-        if data.partition.folds is None
-        else f"fold {data.partition.fold} of {data.partition.folds}, seed {data.partition.fold_seed}",
+        "split": _split(data),
         "val_fraction": data.partition.val_fraction,
         "train_patients": data.partition.train_patients,
     }
+
+
+def _split(data: EcgDataModule) -> str:
+    how, own = data.partition, data.own_folds()
+    if how.folds is None:
+        return "of the store"
+    if own is not None:
+        return f"fold {how.fold} of {how.folds}, the data's own number {own[how.fold]}"
+    unused = ", the data's own folds not used" if "fold" in data.records.columns else ""
+    return f"fold {how.fold} of {how.folds}, seed {how.fold_seed}{unused}"

@@ -141,15 +141,18 @@ def standardise_leads(values: np.ndarray) -> np.ndarray:
     return varies
 
 
-def clean(values: np.ndarray, options: SignalOptions) -> np.ndarray:
-    """Filters and resampling of whole records without gaps: float32 (B, L, S) in mV -> float32 (B, L, S') in mV."""
+def clean(values: np.ndarray, options: SignalOptions, usual: bool = True) -> np.ndarray:
+    """Filters and resampling of whole records without gaps: float32 (B, L, S) in mV -> float32 (B, L, S') in mV.
+
+    `usual` says whether S is the length of most records, which makes them worth a `DriftFilter`.
+    """
     if options.highpass is None and options.powerline is None and options.ratio == 1:
         return values
     cleaned = np.empty((*values.shape[:-1], options.samples(values.shape[-1])), dtype=np.float32)
     for first in range(0, len(values), _BLOCK_RECORDS):
         part = values[first : first + _BLOCK_RECORDS]
         if options.highpass is not None:
-            part = remove_drift(part, options.stored_rate, options.highpass)
+            part = remove_drift(part, options.stored_rate, options.highpass, usual)
         if options.powerline is not None:
             part = smooth_powerline(part, options.stored_rate, options.powerline)
         cleaned[first : first + _BLOCK_RECORDS] = resample(part, options.ratio)
@@ -187,12 +190,14 @@ def transform(
     if options.beat is not None:
         out_lengths = np.full_like(out_lengths, options.beat)
     if (lengths == stored).all():
-        values, usable = _transform_alike(values, usable, options, mean, sd)
+        values, usable = _transform_alike(values, usable, options, mean, sd, usual=True)
     else:
         padded = np.zeros((*values.shape[:2], options.shown(stored)), dtype=np.float32)
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length)
-            part, shown = _transform_alike(values[rows, :, :length], usable[rows], options, mean, sd)
+            part, shown = _transform_alike(
+                values[rows, :, :length], usable[rows], options, mean, sd, usual=length == stored
+            )
             padded[rows, :, : part.shape[-1]], usable[rows] = part, shown
         values = padded
     if not usable.all():
@@ -206,10 +211,11 @@ def _transform_alike(
     options: SignalOptions,
     mean: np.ndarray | None,
     sd: np.ndarray | None,
+    usual: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`transform` of records that have the same number of samples, no padding and no gaps."""
     constant = values.max(axis=-1) == values.min(axis=-1) if options.standardise == "lead" else None
-    values = clean(values, options)
+    values = clean(values, options, usual)
     if options.beat is not None:
         values, known = median_beats(values, usable, options.rate, options.beat)
         usable = usable & known[:, None]

@@ -9,6 +9,7 @@ import polars as pl
 from cardiozoo.data.ecg_columns import RECONSTRUCTION, column_target, without_target
 from cardiozoo.data.ecg_datamodule import EcgDataModule
 from cardiozoo.data.ecg_samples import Labelled
+from cardiozoo.errors import OptionError
 
 NAME = "mimic_iv_ecg"
 
@@ -40,6 +41,12 @@ class MimicIvEcg(EcgDataModule):
         **options: Any,
     ) -> None:
         self.task, self.threshold, self.where = task, threshold, where
+        if threshold is not None and task in (RECONSTRUCTION.name, "sex"):
+            raise OptionError(
+                f"threshold is {threshold:g} and the task is {task}.",
+                "A threshold for a task that is a number, for instance heart_rate.",
+                "Leave it out, or choose such a task.",
+            )
         super().__init__(store, **options)
 
     def _labelled(self, records: pl.DataFrame) -> Labelled:

@@ -79,8 +79,8 @@ class PtbXl(EcgDataModule):
             "cardiozoo prepare ptb_xl --ptb_xl FOLDER --out STORE, then --data.store STORE.",
         )
 
-    def _own_folds(self) -> bool:
-        return self.partition.folds == OWN_FOLDS
+    def own_folds(self) -> list[int] | None:
+        return list(range(1, OWN_FOLDS + 1)) if self.partition.folds == OWN_FOLDS else None
 
     def _labelled(self, records: pl.DataFrame) -> Labelled:
         statements = ScpStatements(self.store.table("scp_statements.parquet"))

@@ -411,6 +411,23 @@ def test_ten_folds_of_ptb_xl_are_the_publishers_own(stores: dict[str, Path]) -> 
         assert np.array_equal(data.samples.split == 2, mine) and mine.any()
 
 
+def test_the_folds_of_a_table_are_used_where_as_many_are_asked_for(tmp_path: Path) -> None:
+    records = table(40, 100, 100.0).with_columns(pl.Series("target/mPAP", [15.0, 30.0] * 20))
+    fold = records["patient"].str.slice(1).cast(pl.Int64) % 4 * 2 + 3  # 3, 5, 7 and 9
+    records = records.with_columns(fold.cast(pl.Int8).alias("fold"))
+    store = write_store(tmp_path / "s", "ecg_cohort", records, 100.0, 100)
+    plain: dict[str, Any] = {"highpass": None, "powerline": None}
+    for number in range(4):
+        data = EcgCohort(str(store), folds=4, fold=number, **plain)
+        mine = data.records["fold"].to_numpy()[data.samples.row] == 3 + 2 * number
+        assert np.array_equal(data.samples.split == 2, mine) and mine.any()
+        said = data.cohort_summary()["processing"]["split"]
+        assert said == f"fold {number} of 4, the data's own number {3 + 2 * number}"
+    drawn = EcgCohort(str(store), folds=3, **plain)
+    said = drawn.cohort_summary()["processing"]["split"]
+    assert said == "fold 0 of 3, seed 42, the data's own folds not used"
+
+
 # ---- features, loading, resuming ----
 
 
@@ -537,6 +554,9 @@ def test_ptb_xl_says_how_to_prepare_one_and_refuses_what_has_no_meaning(stores: 
             PtbXl(str(stores["ptb"]), **options)
     with pytest.raises(StoreError, match="store of 'ptb_xl'"):
         MimicIvEcg(str(stores["ptb"]))
+    for task in ("reconstruction", "sex"):
+        with pytest.raises(OptionError, match="threshold is 3"):
+            MimicIvEcg(str(stores["mimic"]), task=task, threshold=3.0)
 
 
 def test_a_store_of_another_form_or_with_torn_patients_is_refused(stores: dict[str, Path], tmp_path: Path) -> None:
@@ -549,7 +569,7 @@ def test_a_store_of_another_form_or_with_torn_patients_is_refused(stores: dict[s
     records = table(20, 100, 100.0)
     torn = records.with_columns(pl.when(pl.col("row") == 1).then(pl.lit("test")).otherwise("split").alias("split"))
     torn = torn.with_columns(pl.lit("p0").alias("patient"))
-    with pytest.raises(StoreError, match="more than one split, for instance p0"):
+    with pytest.raises(StoreError, match="1 patients are in more than one split"):
         MimicIvEcg(str(write_store(tmp_path / "torn", "mimic_iv_ecg", torn, 100.0, 100)))
     odd = records.with_columns(pl.lit("dev").alias("split"))
     with pytest.raises(StoreError, match="dev"):

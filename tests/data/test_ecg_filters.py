@@ -7,7 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+from cardiozoo.data import ecg_filters
 from cardiozoo.data.ecg_filters import DriftFilter, drift_filter, high_pass, remove_drift, smooth_powerline
+from cardiozoo.data.ecg_transforms import SignalOptions, transform
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own imports
@@ -58,6 +60,37 @@ def test_where_the_fast_way_does_not_pay_the_recursion_runs() -> None:
     assert drift_filter(200, 100.0, 20.0) is None
     x = leads(200, 100.0)
     assert np.allclose(remove_drift(x, 100.0, 20.0), high_pass(x, 100.0, 20.0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "cutoff"),
+    [(5000, 500.0, 40.0), (5000, 500.0, 249.9), (60_000, 500.0, 0.5), (30_000, 100.0, 0.5)],
+)
+def test_long_records_and_high_cutoffs_take_the_recursion_at_once(
+    samples: int, rate: float, cutoff: float, monkeypatch
+):
+    # finding the few directions of such a filter takes seconds to minutes, and using them is slower
+    monkeypatch.setattr(ecg_filters, "DriftFilter", None)
+    assert drift_filter.__wrapped__(samples, rate, cutoff) is None
+
+
+def test_lengths_of_few_records_take_the_recursion(monkeypatch) -> None:
+    made = []
+    monkeypatch.setattr(ecg_filters, "drift_filter", lambda *of: made.append(of))
+    raw = [np.zeros((12, 1000), dtype=np.int16) + np.arange(1000, dtype=np.int16) for _ in range(6)]
+    lengths = np.array([1000, 1000, 990, 980, 970, 1000])
+    usual = (np.full((6, 12), 200.0, dtype=np.float32), np.ones((6, 12), dtype=bool), lengths)
+    seen, _, _ = transform(raw, *usual, SignalOptions(500.0, 500.0, highpass=0.5, standardise="none"))
+    assert set(made) == {(1000, 500.0, 0.5)}
+    for row, length in enumerate(lengths):
+        alone = high_pass(raw[row][:, :length] / 200.0, 500.0)
+        assert np.abs(seen[row, :, :length] - alone).max() < 1e-5 and not seen[row, :, length:].any()
+
+
+@pytest.mark.parametrize("cutoff", [0.01, 0.05, 0.5])
+def test_slow_cutoffs(cutoff: float) -> None:
+    x = leads(5000, 500.0)
+    assert np.abs(remove_drift(x, 500.0, cutoff) - high_pass(x, 500.0, cutoff)).max() < 1e-4
 
 
 @pytest.mark.parametrize("samples", [2, 7, 12, 30])

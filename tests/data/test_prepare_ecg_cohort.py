@@ -258,7 +258,7 @@ def test_a_column_with_some_text_stays_text_and_it_is_said(folder: Path) -> None
 
 def test_numbers_with_their_unit_and_with_other_things(folder: Path) -> None:
     columns = {
-        "mPAP": [f"{n + 0.5} mmHg" for n in range(7)] + ["NA"],
+        "mPAP": [f"{n + 10.5} mmHg" for n in range(7)] + ["NA"],
         "mixed": [f"{n} {'mmHg' if n else 'kPa'}" for n in range(8)],
         "grade": [f"{n % 3}b" for n in range(8)],
         "died": ["True", "FALSE", "true", "", "false", "True", "False", "True"],
@@ -266,12 +266,38 @@ def test_numbers_with_their_unit_and_with_other_things(folder: Path) -> None:
     }
     store = prepared(folder, rows(**columns))
     records, notes = store.table("records.parquet"), store.manifest["notes"]
-    assert records["target/mPAP"].to_list() == [*(n + 0.5 for n in range(7)), None]
+    assert records["target/mPAP"].to_list() == [*(n + 10.5 for n in range(7)), None]
     assert "All values of 'mPAP' end in 'mmHg': the numbers before it are taken." in notes
     assert records["target/died"].to_list() == [1, 0, 1, None, 0, 1, 0, 1]
     for name in ("mixed", "grade", "cause"):
         assert records[f"target/{name}"].to_list() == columns[name]
         assert any(f"8 of 8 values of '{name}' are no numbers" in note for note in notes) == (name != "cause")
+
+
+def test_pressures_that_nobody_has_are_missing_and_marks_of_nothing_are_told(folder: Path) -> None:
+    store = prepared(
+        folder,
+        rows(
+            mPAP=[-999, 0, 99999, 1e39, "inf", 20, 30, 40],
+            PVR=[-999, 1, 2, 3, 4, 5, 6, 7],
+            score=[1, 2, 3, 9999, 9999, 4, 5, 6],
+            change=[-1, -0.5, 0, 0.5, 1, 2, 3, 4],
+            grade=[-1, 1, -1, 1, -1, 1, -1, 1],
+            name=list("abcdefgh"),
+        ),
+    )
+    records, counts, notes = store.table("records.parquet"), store.manifest["counts"], store.manifest["notes"]
+    assert records["target/mPAP"].to_list() == [None] * 5 + [20.0, 30.0, 40.0]
+    assert counts["mPAP: outside 1 to 150 mmHg, taken as missing"] == 3
+    assert counts["mPAP: not finite, taken as missing"] == 2  # 1e39 is none in single precision
+    assert counts["targets"]["mPAP"] == {
+        "values": 3, "missing": 5, "different": 3, "min": 20.0, "median": 30.0, "max": 40.0,
+    }  # fmt: skip
+    assert counts["targets"]["name"] == {"values": 8, "missing": 0, "different": 8}
+    told = [note for note in notes if "far from all others" in note]
+    assert len(told) == 2 and "1 of 8 values of 'PVR' are -999" in told[0] and "2 of 8 values of 'score'" in told[1]
+    kilopascal = prepared(folder, rows(mPAP=[2.1, 2.5, 3.0, 3.3, 3.9, 4.5, 5.0, 6.0]))
+    assert any("1 kPa is 7.5 mmHg" in note for note in kilopascal.manifest["notes"])
 
 
 def test_names_of_columns_in_other_spellings(folder: Path) -> None:
@@ -297,9 +323,9 @@ def test_the_table_s_own_splits_and_folds_are_honoured(folder: Path) -> None:
     alone = prepared(folder, rows(fold=fold))
     assert alone.table("records.parquet")["split"].to_list() == records["split"].to_list()
     assert any("fold 3 is test, fold 2 is val" in note for note in alone.manifest["notes"])
-    with pytest.raises(RawDataError, match="1 patients are in more than one split, for instance p0"):
+    with pytest.raises(RawDataError, match="1 patients are in more than one split; the first is that of row 1"):
         prepared(folder, rows(split=["train", "test", *split[2:]]))
-    with pytest.raises(RawDataError, match="1 patients are in more than one fold, for instance p1"):
+    with pytest.raises(RawDataError, match="1 patients are in more than one fold; the first is that of row 3"):
         prepared(folder, rows(fold=[1, 1, 2, 3, 3, 3, 1, 1]))
     with pytest.raises(RawDataError, match="no split, the first 'dev'"):
         prepared(folder, rows(split=["dev", *split[1:]]))

@@ -110,6 +110,14 @@ def test_the_reduced_records_are_read_at_their_own_rate(tmp_path: Path) -> None:
     assert resampled.table("records.parquet")["raw_rate"].to_list() == [500.0] * 10
 
 
+def test_a_release_with_the_other_rate_only_says_which_option_reads_it(release: Path, tmp_path: Path) -> None:
+    (release / "records500").rename(tmp_path / "elsewhere")
+    (release / "records100").mkdir(exist_ok=True)
+    with pytest.raises(RawDataError, match="no folder records500") as caught:
+        prepare(release, tmp_path / "store", **ONE)
+    assert "--source lr" in caught.value.next_step and not (tmp_path / "store").exists()
+
+
 def test_ages_over_89_and_unknown_facts_are_null_and_counted(release: Path, tmp_path: Path) -> None:
     change(release, "6001", age="300.0")
     change(release, "6002", age="", sex="2", patient_id="")

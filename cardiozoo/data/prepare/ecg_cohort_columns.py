@@ -24,6 +24,11 @@ _SEX_CODES: dict[str, dict[str, str]] = {
 _PER_YEAR = {"years": 1.0, "months": 12.0, "days": 365.25}
 _SUFFIX_PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _ELDEST = 120
+#: numbers that programs write where there is no value, if they stand alone at one end of a column
+_MARKS = (-1.0, -9.0, -99.0, -999.0, -9999.0, 999.0, 9999.0, 99999.0)
+#: mean pressures of the pulmonary circulation that a living person can have, in mmHg
+_PRESSURES, PRESSURE_RANGE = ("mpap", "pawp", "mpcwp", "pcwp"), (1.0, 150.0)
+_LOWEST_MPAP = 8.0
 _WITH_UNIT = r"^([+-]?\d+(?:\.\d+)?)\s+([^\d\s][^\d]*)$"
 _SPLIT_NAMES = {
     **{name: name for name in SPLITS},
@@ -114,8 +119,10 @@ def read_target(values: pl.Series, listing: Listing) -> pl.Series:
     if not filled:
         listing.note(f"The column '{name}' holds no value.")
     if parsed == filled:
-        listing.count(f"{name}: not finite, taken as missing", (~numbers.is_finite()).sum())
-        return pl.select(pl.when(numbers.is_finite()).then(numbers).otherwise(None)).to_series().alias(values.name)
+        finite = numbers.cast(pl.Float32).is_finite()  # as models see them
+        listing.count(f"{name}: not finite, taken as missing", (~finite).sum())
+        known = pl.select(pl.when(finite).then(numbers).otherwise(None)).to_series().alias(values.name)
+        return _plausible(known, name, listing)
     if parsed > 0 or values.drop_nulls().str.contains(r"^[<>=~]*\s*[+-]?\d+([.,]\d+)?\D*$").all():
         example = values.filter(numbers.is_null() & values.is_not_null())[0]
         listing.note(
@@ -123,6 +130,31 @@ def read_target(values: pl.Series, listing: Listing) -> pl.Series:
             "kept as text, its values as classes. To use it as a number, correct or empty those fields."
         )
     return values
+
+
+def _plausible(numbers: pl.Series, name: str, listing: Listing) -> pl.Series:
+    """Pressures of the lungs that nobody has as null, counted; of other columns, what looks like no value is told."""
+    if name.lower() in _PRESSURES:
+        inside = numbers.is_between(*PRESSURE_RANGE)
+        listing.count(
+            f"{name}: outside {PRESSURE_RANGE[0]:g} to {PRESSURE_RANGE[1]:g} mmHg, taken as missing", (~inside).sum()
+        )
+        numbers = pl.select(pl.when(inside).then(numbers).otherwise(None)).to_series().alias(numbers.name)
+        median = numbers.median()
+        if name.lower() == "mpap" and median is not None and median < _LOWEST_MPAP:
+            listing.note(f"The median of '{name}' is {median:.3g}. Pressures are taken as mmHg; 1 kPa is 7.5 mmHg.")
+        return numbers
+    known = numbers.drop_nulls()
+    different = known.unique().sort()
+    if len(different) < 3:
+        return numbers  # a label, of whatever coding
+    for mark, alone in ((different[0], different[1] > 0), (different[-1], different[-2] < different[-1] / 5)):
+        if mark in _MARKS and alone:
+            listing.note(
+                f"{(known == mark).sum():,} of {len(known):,} values of '{name}' are {mark:g}, far from all others. If "
+                "that means that there is no value, empty those fields: they count as numbers."
+            )
+    return numbers
 
 
 def read_time(values: pl.Series) -> pl.Series:

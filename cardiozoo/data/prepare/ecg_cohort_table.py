@@ -224,10 +224,11 @@ def _add_splits(listing: Listing, raw: pl.DataFrame) -> None:
     for name, read in (("split", read_split), ("fold", read_fold)):
         if name in raw.columns:
             listing.table = listing.table.with_columns(read(raw[name]).alias(name))
-            several = listing.table.group_by("patient").agg(pl.col(name).n_unique()).filter(pl.col(name) > 1)["patient"]
-            if len(several):
+            several = listing.table.select(patient="patient", many=pl.col(name).n_unique().over("patient") > 1)
+            if several["many"].any():
+                patients, row = several.filter("many")["patient"].n_unique(), several["many"].arg_true()[0]
                 raise RawDataError(
-                    f"{len(several):,} patients are in more than one {name}, for instance {several.sort()[0]}.",
+                    f"{patients:,} patients are in more than one {name}; the first is that of row {row + 1}.",
                     f"All records of a patient in one {name}.",
                     f"Correct the column {name}, or remove it: patients are then split by a hash.",
                 )

@@ -116,4 +116,20 @@ def count_records(records: pl.DataFrame, states: np.ndarray, samples: int) -> di
             lead: {state: n for code, state in enumerate(LEAD_STATES) if (n := int((states[:, column] == code).sum()))}
             for column, lead in enumerate(LEADS)
         },
+        **({"targets": targets} if (targets := _targets(records)) else {}),
     }
+
+
+def _targets(records: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Of each column that may be a target, how many values there are and what they range over.
+
+    Of texts only how many there are: what a table says in words may name a person.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for values in records.select(pl.col("^target/.*$")):
+        known = values.drop_nulls()
+        facts: dict[str, Any] = {"values": len(known), "missing": values.null_count(), "different": known.n_unique()}
+        if values.dtype.is_numeric() and len(known):
+            facts |= {"min": float(known.min()), "median": float(known.median()), "max": float(known.max())}
+        found[values.name.removeprefix("target/")] = facts
+    return found

@@ -25,6 +25,8 @@ def print_summary(manifest: dict[str, Any], console: Console) -> None:
     for name, value in plain.items():
         facts.add_row(name, f"{value:,}")
     console.print(facts)
+    if "targets" in counts:
+        console.print(_targets(counts["targets"]))
     if "superclasses" in counts:
         classes = _table("Diagnostic superclasses (a record may have several)", "class", "listed", "in the store")
         for name, of in counts["superclasses"].items():
@@ -46,6 +48,14 @@ def _leads(leads: dict[str, dict[str, int]]) -> Table:
     table = _table("Leads (records)", "lead", *states)
     for lead, of in leads.items():
         table.add_row(lead, *(f"{of.get(state, 0):,}" for state in states))
+    return table
+
+
+def _targets(targets: dict[str, dict[str, Any]]) -> Table:
+    names = ("values", "missing", "different", "min", "median", "max")
+    table = _table("Columns taken as targets (records of the store)", "column", *names)
+    for name, of in targets.items():
+        table.add_row(name, *(f"{of[fact]:,.6g}" if fact in of else "text" * (fact == "min") for fact in names))
     return table
 
 

@@ -35,6 +35,7 @@ from cardiozoo.data.readers.mimic_iv import Release, open_release, read_stays, w
 from cardiozoo.data.splits import (
     assign_splits,
     check_fractions,
+    check_listed,
     check_one_split_per_patient,
     read_split_file,
     splits_from_list,
@@ -145,6 +146,7 @@ def prepare(
 
     def split_of(subjects: np.ndarray) -> np.ndarray:
         if listed is not None:
+            console.print(check_listed(subjects, listed))
             return splits_from_list(subjects, listed)
         return assign_splits(subjects, split_seed, test_fraction, val_fraction)
 

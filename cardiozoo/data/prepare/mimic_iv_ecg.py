@@ -13,7 +13,7 @@ from cardiozoo.data.prepare.ecg_listing import Listing, data_file, look_for_file
 from cardiozoo.data.prepare.machine_measurements import read_machine_measurements
 from cardiozoo.data.prepare.release import file_facts, release_folder, same_origin
 from cardiozoo.data.prepare.tables import one_table, read_text_table
-from cardiozoo.data.splits import assign_splits, check_fractions, read_split_file, splits_from_list
+from cardiozoo.data.splits import assign_splits, check_fractions, check_listed, read_split_file, splits_from_list
 from cardiozoo.errors import RawDataError
 
 NAME = "mimic_iv_ecg"
@@ -89,6 +89,8 @@ def prepare(
         _join_patients(listing, patients)
     read_machine_measurements(listing, found.get("machine_measurements"))
     subjects = listing.table["patient"].cast(pl.Int64).to_numpy()
+    if listed is not None:
+        listing.note(check_listed(subjects, listed))
     split = (
         assign_splits(subjects, split_seed, test_fraction, val_fraction)
         if listed is None

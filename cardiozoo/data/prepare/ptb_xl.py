@@ -19,6 +19,7 @@ from cardiozoo.errors import OptionError, RawDataError
 NAME = "ptb_xl"
 _RECORDS_OF_1_0_3 = 21_799
 _RATES = {"hr": 500.0, "lr": 100.0}
+_FOLDERS = {"hr": "records500", "lr": "records100"}
 _LAYOUT = "PTB-XL, with ptbxl_database.csv, scp_statements.csv, records100/ and records500/"
 
 
@@ -72,6 +73,7 @@ def prepare(
     for path in tables.values():
         if not path.is_file():
             raise RawDataError(f"There is no file {path}.", f"Accepted: the folder of {_LAYOUT}.", "Download it.")
+    _check_source(root, source)
     statements = read_scp_statements(tables["scp_statements"])
     listing = read_database(tables["ptbxl_database"], statements, source)
     if listing.flow[0]["records"] != _RECORDS_OF_1_0_3:
@@ -100,6 +102,17 @@ def prepare(
         refuse=count_classes,
     )
     return build_ecg_store(out, origin, listing, form, options, overwrite, workers, quiet)
+
+
+def _check_source(root: Path, source: str) -> None:
+    """Raise RawDataError where only the records of the other rate are there."""
+    other = "lr" if source == "hr" else "hr"
+    if not (root / _FOLDERS[source]).is_dir() and (root / _FOLDERS[other]).is_dir():
+        raise RawDataError(
+            f"{root} has no folder {_FOLDERS[source]}, the records of source {source}; {_FOLDERS[other]} is there.",
+            f"Accepted: the folder of {_LAYOUT}.",
+            f"Give --source {other}, or download {_FOLDERS[source]}.",
+        )
 
 
 def _superclasses(records: pl.DataFrame, statements: ScpStatements) -> dict[str, int]:

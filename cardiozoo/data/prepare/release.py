@@ -34,7 +34,9 @@ def release_folder(root: Path, table: str, layout: str) -> Path:
         ", ".join(sorted(path.name for path in root.iterdir())[:10]) or "nothing"
     )
     raise RawDataError(
-        f"{root} holds {found}.", f"Accepted: the folder of {layout}.", "Name the folder of one release."
+        f"{root} has no {table}.csv; it holds {found}.",
+        f"Accepted: the folder of {layout}.",
+        "Name the folder of one release.",
     )
 
 

@@ -36,7 +36,7 @@ def read_text_table(path: Path, required: Iterable[str] = (), lower: bool = True
     missing = [name for name in required if name not in header]
     if missing:
         raise RawDataError(
-            f"{path} has no column {', '.join(missing)}; it has {', '.join(header)[:300]}.",
+            f"{path} has no column {', '.join(missing)}; it has {_shown(header, required)}.",
             "Accepted: the columns as delivered, in any order.",
             "Use the file as delivered, or give renamed columns their names back.",
         )
@@ -99,3 +99,10 @@ def _unreadable(path: Path, why: str) -> RawDataError:
         "Accepted: comma-separated text in UTF-8 with a line of column names, complete.",
         "Download or save it again.",
     )
+
+
+def _shown(header: list[str], required: Iterable[str]) -> str:
+    """Names of columns, those first that were not asked for: a renamed one is among them."""
+    asked = set(required)
+    ordered = sorted(header, key=lambda name: name in asked)
+    return ", ".join(ordered[:12]) + (f" and {len(ordered) - 12} more" if len(ordered) > 12 else "")
