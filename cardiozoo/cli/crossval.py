@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cardiozoo.cli import FAILED, MISUSED
+from cardiozoo.cli.own_folder import alone_in
 from cardiozoo.cli.workers import Job, Outcome, Workers, visible_devices
 from cardiozoo.errors import OptionError
 
@@ -58,8 +59,12 @@ def run(argv: Sequence[str]) -> int:
     if options.folds < 2:
         raise OptionError(f"--folds {options.folds}.", "At least 2 folds.", "5 is what the papers take.")
     whole = CrossValidation.prepare(of_fit, options.folds, options.out, ["crossval", *argv])
-    with Workers(*how_many(options.jobs, whole)) as workers:
-        done = run_folds(whole, workers)
+    try:
+        with alone_in(whole.folder), Workers(*how_many(options.jobs, whole)) as workers:
+            done = run_folds(whole, workers)
+    except KeyboardInterrupt:
+        whole.write(status="interrupted")
+        raise
     if not done:
         whole.write(status="incomplete")
         return FAILED

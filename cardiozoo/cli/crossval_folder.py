@@ -12,6 +12,8 @@ from typing import Any
 
 from cardiozoo.cli import typed
 from cardiozoo.cli.arguments import announce, expand, registered_name
+from cardiozoo.cli.own_folder import make_folder
+from cardiozoo.cli.same_store import check_same_store, store_at_hand
 from cardiozoo.cli.workers import Job
 from cardiozoo.errors import OptionError
 
@@ -50,7 +52,8 @@ class CrossValidation:
 
         Raises:
             UnknownNameError: A name that nobody registered.
-            OptionError: Options that crossval decides itself, or a folder that holds folds of other options.
+            OptionError: Options that crossval decides itself, or a folder that holds folds of other options or data.
+            StoreError: A folder that cannot be written to.
         """
         tokens = typed.with_underscores(list(of_fit))
         _refuse_own(tokens)
@@ -64,6 +67,10 @@ class CrossValidation:
             folder = Path(str(arguments.asked.get("runs", "runs"))).joinpath(*names, f"crossval-{short}")
         found = cls(Path(folder), folds, tuple(tokens), arguments.asked, tuple(argv))
         found._open(asked)
+        given = (arguments.asked.get("data") or {}).get("init_args", {}).get("store")
+        at_hand = store_at_hand(given, registered_name("data", arguments.component("data")))
+        finished = [found.run_folder(number) for number in range(folds) if found.finished(number)]
+        check_same_store(finished, at_hand, "Give another --out, or remove what was made with the other store.")
         return found
 
     # --- What is to be run -------------------------------------------------------------------------------------------
@@ -154,7 +161,7 @@ class CrossValidation:
         before = _read(self.folder / RECORD)
         differs = bool(before) and before.get("fingerprint") != fingerprint
         # Where every fold failed before its first checkpoint, an option perhaps is put right now.
-        anew = differs and before.get("status") == "incomplete" and not self._begun()
+        anew = differs and before.get("status") in ("incomplete", "interrupted") and not self._begun()
         if differs and not anew:
             raise OptionError(
                 f"{self.folder} holds a cross-validation with other options: {_difference(before, asked, self.folds)}.",
@@ -168,7 +175,7 @@ class CrossValidation:
                 "Give another --out.",
             )
         self.made = not self.folder.exists()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         from cardiozoo.cli.crossval import quoted
 
         named = {"command_line": quoted(self.argv), "folds": self.folds, "fingerprint": fingerprint, "options": asked}

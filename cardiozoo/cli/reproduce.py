@@ -12,6 +12,8 @@ from typing import Any
 from cardiozoo.cli import FAILED, table2
 from cardiozoo.cli.crossval import how_many, quoted, run_folds, say
 from cardiozoo.cli.crossval_folder import CrossValidation
+from cardiozoo.cli.own_folder import alone_in, make_folder
+from cardiozoo.cli.same_store import check_same_store, store_at_hand
 from cardiozoo.cli.table2 import PRETRAINED, Cell
 from cardiozoo.cli.workers import Job, Workers
 from cardiozoo.errors import CardiozooError, OptionError
@@ -112,9 +114,9 @@ class Reproduction:
     def run(self) -> int:
         """Pre-trains what is not given, runs every cell, and writes the table after each."""
         self._announce()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         failed = False
-        with Workers(*how_many(self.options.jobs, self._like_a_cell())) as workers:
+        with alone_in(self.folder), Workers(*how_many(self.options.jobs, self._like_a_cell())) as workers:
             encoders = self.given | self._pretrain(workers)
             for number, cell in enumerate(self.cells, start=1):
                 said = f"[{number}/{len(self.cells)}] {cell.name}: "
@@ -137,6 +139,9 @@ class Reproduction:
             epochs = self.options.pretrain_epochs
             argv += ["--trainer.max_epochs", str(epochs)] if epochs else []
             argv += _shared(self.of_fit)
+            if _status(run) == "completed":
+                anew = f"Give another --out, or the run itself: --pretrained {model}={run}"
+                check_same_store([run], store_at_hand(store, "mimic_iv_ecg"), anew)
             job = _pretraining_job(model, run, argv)
             if job is not None:
                 jobs.append(job)
@@ -197,7 +202,8 @@ class Reproduction:
     def _write(self) -> list[dict[str, Any]]:
         from cardiozoo.evaluation.reproduction import write_reproduction
 
-        rows = table2.rows_of(self.cells, self.measured)
+        cells, measured = self._with_earlier()
+        rows = table2.rows_of(cells, measured)
         about = {
             "paper": "LS-EMVAE (Suvon et al., 2025), Table 2",
             "command_line": quoted(self.argv),
@@ -206,10 +212,20 @@ class Reproduction:
             "folds": self.options.folds,
             "ddof": self.options.ddof,
             "pretrained": {model: str(run) for model, run in self.given.items()},
-            "warnings": table2.check_same_folds(self.cells, self.measured),
+            "warnings": table2.check_same_folds(cells, measured),
         }
         write_reproduction(self.folder, rows, about)
         return rows
+
+    def _with_earlier(self) -> tuple[list[Cell], dict[str, dict[str, Any]]]:
+        """The cells of this command and those that an earlier one has finished in the folder, with their results."""
+        measured = dict(self.measured)
+        known = table2.chosen_cells(table2.MODELS, table2.TASKS, list(table2.LEADS), unpublished=True)
+        for cell in known:
+            before = table2.read_result(self.folder / "cells" / cell.name)
+            if cell not in self.cells and before.get("status") == "completed":
+                measured[cell.name] = before
+        return [cell for cell in known if cell in self.cells or cell.name in measured], measured
 
     def _render(self) -> None:
         from rich.console import Console
@@ -218,7 +234,7 @@ class Reproduction:
 
         rows = self._write()
         render_reproduction(rows, self.options.ddof, Console(width=None if sys.stdout.isatty() else 120))
-        for line in table2.check_same_folds(self.cells, self.measured):
+        for line in table2.check_same_folds(*self._with_earlier()):
             say(line)
         print(f"Tables: {self.folder / 'table2.csv'}")
         print(f"Report: {self.folder / 'report.html'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -19,8 +20,10 @@ from sklearn.metrics import matthews_corrcoef, roc_auc_score
 from cardiozoo.cli import main
 from cardiozoo.cli.crossval import how_many
 from cardiozoo.cli.crossval_folder import CrossValidation
+from cardiozoo.cli.own_folder import alone_in, make_folder
+from cardiozoo.cli.same_store import check_same_store, store_at_hand
 from cardiozoo.cli.workers import Workers, visible_devices
-from cardiozoo.errors import OptionError
+from cardiozoo.errors import OptionError, StoreError
 
 ROOT, PLUGIN = Path(__file__).parents[2], Path(__file__).parent / "plugin"
 PAIR = ["--model", "tiny_zoo.net.TinySteady", "--data", "tiny_zoo.folded.TinyFolded", "--trainer.max_epochs", "1"]
@@ -89,6 +92,38 @@ def test_other_options_do_not_go_on_with_a_folder(twice: dict, capsys) -> None:
     record = json.loads((twice["folder"] / "crossval.json").read_text())
     values = [fold["values"]["accuracy"] for fold in record["per_fold"]]
     assert record["summary"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_finished_folds_are_kept_for_the_store_that_they_were_made_with(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "manifest.json").write_text("{}")
+    now = store_at_hand(tmp_path / "store", "ecg_cohort")
+    assert now == hashlib.sha256(b"{}").hexdigest()
+    for number, then in enumerate((now, "0" * 64)):
+        (tmp_path / f"fold_{number}").mkdir()
+        (tmp_path / f"fold_{number}" / "run.json").write_text(json.dumps({"data": {"manifest_sha256": then}}))
+    check_same_store([tmp_path / "fold_0", tmp_path / "none"], now, "Anew.")
+    with pytest.raises(OptionError, match=f"fold_1 was made with another store .*{now[:12]}"):
+        check_same_store([tmp_path / "fold_0", tmp_path / "fold_1"], now, "Anew.")
+    # what cannot be known before the run is left to it
+    check_same_store([tmp_path / "fold_1"], store_at_hand(tmp_path / "nowhere", "ecg_cohort"), "Anew.")
+    check_same_store([tmp_path / "fold_1"], store_at_hand(None, "a_plugin_s"), "Anew.")
+
+
+def test_a_synthetic_cohort_of_another_version_is_another_store(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CARDIOZOO_CACHE", str(tmp_path))
+    assert store_at_hand(None, "ecg_cohort") == ""
+    (tmp_path / "run.json").write_text('{"data": {"manifest_sha256": "abc"}}')
+    with pytest.raises(OptionError, match="newer synthetic cohort"):
+        check_same_store([tmp_path], "", "Anew.")
+
+
+def test_one_command_a_folder(tmp_path: Path, twice: dict, capsys) -> None:
+    with alone_in(twice["folder"]):
+        assert main([*COMMAND, "--out", str(twice["folder"])]) == 2
+    assert "Another command is at work" in capsys.readouterr().err
+    with pytest.raises(StoreError, match="cannot be written"):
+        make_folder(Path("/proc/none"))
 
 
 def test_folds_of_another_configuration_or_store_are_refused(twice: dict, capsys) -> None:

@@ -122,6 +122,27 @@ def test_a_cell_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch:
     assert statuses.count("a fold failed") == 4 and statuses.count("published only") == 2
 
 
+def test_cells_of_an_earlier_command_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "manifest.json").write_text("{}")
+    monkeypatch.setattr(reproduce, "run_folds", lambda *_: False)
+    earlier = tmp_path / "runs/reproduce-ls_emvae-paper/cells/xresnet1d101/capillary/12_leads"
+    earlier.mkdir(parents=True)
+    summary = {metric: {"mean": 0.5, "sd": 0.125, "folds": 5} for metric in table2.METRICS}
+    (earlier / "crossval.json").write_text(json.dumps({"status": "completed", "summary": summary}))
+    argv = ["ls_emvae", "--store", "store", "--models", "resnet1d", "--tasks", "ph_detection", "--leads", "6"]
+    options, of_fit = reproduce.parser().parse_known_args([*argv, "--trainer.accelerator", "cpu"])
+    assert Reproduction(options, of_fit, argv).run() == 1
+    rows = json.loads((tmp_path / "runs/reproduce-ls_emvae-paper/table2.json").read_text())["rows"]
+    assert [(row["model"], row["task"], row["leads"], row["status"]) for row in rows] == [
+        ("st_mem", "ph_detection", 6, "published only"),
+        ("resnet1d", "ph_detection", 6, "a fold failed"),
+        ("st_mem", "capillary", 12, "published only"),
+        ("xresnet1d101", "capillary", 12, "completed"),
+    ]
+    assert rows[3]["auroc_measured"] == 0.5
+
+
 def test_the_table_shows_measured_beside_published(tmp_path: Path) -> None:
     cells = chosen_cells(["resnet1d", "ls_emvae"], ["capillary"], [12], unpublished=False)
     summary = {metric: {"mean": 0.5, "sd": 0.125, "folds": 5} for metric in table2.METRICS}

@@ -119,9 +119,11 @@ class _Worker:
             "OPENBLAS_NUM_THREADS": "1",
         }
         command = [sys.executable, "-P", "-m", "cardiozoo.data.prepare.ecg_worker"]
+        # in a process group of its own: an interrupt typed at the terminal is for this process, from the first moment
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
+            process_group=0,
+        )  # fmt: skip
         self._send(as_json(job))
 
     def write(self, first: int, records: list[list[Any]]) -> Facts:

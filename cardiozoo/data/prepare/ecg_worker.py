@@ -132,7 +132,7 @@ class ShardWriter:
 
 def main() -> int:
     """Serve shards until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that started this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever sends one means the process that started this one
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer

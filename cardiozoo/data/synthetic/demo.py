@@ -85,16 +85,12 @@ def demo_store(name: str = "mimic_cxr_ehr") -> Path:
         OptionError: CARDIOZOO_DEMO_PATIENTS is no number of at least 50, or there is no such cohort.
         StoreError: The cache folder cannot be written to, or the disk is full.
     """
-    from cardiozoo import __version__
-
     if name not in DEMOS:
         raise OptionError(
             f"There is no synthetic cohort for '{name}'.", f"There are some for {', '.join(DEMOS)}.", "Give a store."
         )
-    simulator = import_module(f"cardiozoo.data.synthetic.{name}")
-    patients = _patients(DEMOS[name].patients)
-    folder = cache_folder()
-    path = folder / f"{name}-demo-{patients}-simulator-{simulator.SIMULATOR_VERSION}-cardiozoo-{__version__}"
+    patients, path = _patients(DEMOS[name].patients), demo_path(name)
+    folder = path.parent
     if _usable(path, name):
         return path
     try:
@@ -109,6 +105,16 @@ def demo_store(name: str = "mimic_cxr_ehr") -> Path:
             "Set CARDIOZOO_CACHE to another folder, or give a store: --data.store.",
         ) from error
     return path
+
+
+def demo_path(name: str) -> Path:
+    """Where the store of a synthetic cohort lies, or will lie; `name` is one of `DEMOS`."""
+    from cardiozoo import __version__
+
+    simulator = import_module(f"cardiozoo.data.synthetic.{name}")
+    patients = _patients(DEMOS[name].patients)
+    file = f"{name}-demo-{patients}-simulator-{simulator.SIMULATOR_VERSION}-cardiozoo-{__version__}"
+    return cache_folder() / file
 
 
 def _build(path: Path, name: str, patients: int) -> None:
