@@ -64,8 +64,10 @@ class Output:
         return WrittenFiles(self.folder)
 
     def told(self, *parts: Explanation | Generation | None) -> list[str]:
-        """The notes of the records, then those of the parts that are there."""
-        return [*self.notes, *(note for part in parts if part is not None for note in part.notes)]
+        """A failed check first, then the notes of the records, then those of the parts that are there."""
+        checks = [part.sanity for part in parts if isinstance(part, Explanation) and part.sanity is not None]
+        failed = [check.verdict for check in checks if check.fails]
+        return [*failed, *self.notes, *(note for part in parts if part is not None for note in part.notes)]
 
     def plot(self, section: str, title: str, figure: Figure, name: str) -> None:
         self.figures.setdefault(section, []).append((title, save_png(figure, self.files.path(name))))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cardiozoo.errors import OptionError
+from cardiozoo.evaluation.folders import check_writable
 from cardiozoo.evaluation.tables import write_json
 
 SUMMARY = "summary.json"
@@ -17,12 +18,11 @@ def check_folder(folder: Path) -> None:
     """Make sure that an explanation may be written there; nothing is made or removed.
 
     Raises:
-        OptionError: A file is in the way, or the folder holds something but no explanation that lists its files.
+        OptionError: A file is in the way, the place cannot be written to, or the folder holds something but no
+            explanation that lists its files.
     """
-    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
-    if not there.is_dir():
-        raise OptionError(f"{there} is a file.", "A folder, or a path where one can be made.", "--out names another.")
-    if there != folder:
+    check_writable(folder)
+    if not folder.exists():
         return
     strangers = sorted(entry.name for entry in folder.iterdir())
     if strangers and _listed(folder) is None:

@@ -69,12 +69,20 @@ def sanity_plot(sanity: Sanity, synthetic: bool) -> Figure:
     axes.fill_between(x, [1.0, *table["low"]], [1.0, *table["high"]], color=BLUE, alpha=0.15, linewidth=0)
     axes.axhline(sanity.input_alone, color=GREY, linestyle=":", linewidth=1)
     axes.text(x[-1] + 0.05, sanity.input_alone, "the record alone", fontsize=7, color=GREY, va="bottom", ha="right")
-    labels = [f"{row['layers']} layers\n{row['share']:.0%} of weights" for row in table.iter_rows(named=True)]
+    labels = [_stage_label(row["layers"], row["share"]) for row in table.iter_rows(named=True)]
     axes.set_xticks(x, ["trained", *labels], fontsize=7)
     lowest = float(np.nanmin([*table["signed"], *table["low"], 0.0]))
     axes.set(ylabel="rank correlation", ylim=(min(-0.35, lowest - 0.08), 1.05))
     axes.legend(loc="upper right")
     return figure
+
+
+def _stage_label(layers: int, share: float) -> str:
+    """How much is random: a head of few weights is not 0 %, and all but a few of them are not 100 %."""
+    if share >= 1:
+        return f"all {layers} layers,\nall weights" if layers > 1 else "1 layer,\nall weights"
+    digits = next((n for n in range(6) if 0 < round(100 * share, n) < 100), 6)
+    return f"{layers} layer{'s' if layers > 1 else ''},\n{share:.{digits}%} of weights"
 
 
 def reconstruction_plot(

@@ -317,15 +317,22 @@ def _check_sanity(model: Any, batch: dict[str, Any], result: Explanation, baseli
         return randomisation_check(model, attribute, inputs, compared, seed=result.settings.seed, advance=advance)
 
 
+def _above(value: float, limit: float) -> str:
+    """In per cent, with as many digits as tell it from a limit that it exceeds."""
+    digits = next((n for n in range(1, 6) if round(100 * value, n) > 100 * limit), 6)
+    return f"{value:.{digits}%}"
+
+
 def _notes(result: Explanation) -> list[str]:
     notes = []
     relative = result.attribution.relative_delta
     worst = float(np.nanmax(relative)) if np.isfinite(relative).any() else float("nan")
     if worst > TOLERATED:
         over = int((relative > TOLERATED).sum())
+        amount = f"more than {TOLERATED:.0%} (at most {_above(worst, TOLERATED)})"
         notes.append(
-            f"In {over} of {len(relative)} records the attributions miss the difference of the outputs by more than "
-            f"{TOLERATED:.0%} (at most {worst:.0%}): --steps {4 * result.settings.steps} makes that smaller."
+            f"In {over} of {len(relative)} records the attributions miss the difference of the outputs by {amount}: "
+            f"--steps {4 * result.settings.steps} makes that smaller."
         )
     if np.isnan(relative).any():
         notes.append(f"{int(np.isnan(relative).sum())} records have the same output as the baseline.")

@@ -24,6 +24,8 @@ from cardiozoo.errors import OptionError
 
 STAGES = 5
 KEPT, LOST = 0.7, 0.3
+# Correlation that the record alone explains, and a little more.
+MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Sanity:
     input_alone: float
     verdict: str
     records: int
+
+    @property
+    def fails(self) -> bool:
+        """Whether the attributions of the model with random weights are those of the trained one."""
+        return _fails(self.table["absolute"][-1], self.table["signed"][-1], self.input_alone)
 
 
 def randomisation_check(
@@ -162,16 +169,25 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(values))
 
 
+def _fails(absolute: float, signed: float, alone: float) -> bool:
+    return absolute >= KEPT and not _explained(absolute, signed, alone)
+
+
+def _explained(absolute: float, signed: float, alone: float) -> bool:
+    """Whether what is left of the correlation is that of the record alone."""
+    return absolute <= max(alone + MARGIN, LOST) and abs(signed) <= LOST
+
+
 def _verdict(absolute: float, signed: float, alone: float) -> str:
     measured = f"With all weights random the rank correlation is {absolute:.2f} (signed: {signed:.2f})"
     if absolute <= LOST:
         return f"{measured}: the attributions depend on what the model has learnt."
-    if absolute <= max(alone + 0.1, LOST) and abs(signed) <= LOST:
+    if _explained(absolute, signed, alone):
         return (
             f"{measured}. The record alone, without a model, correlates with {alone:.2f}: where attribution is strong "
             "follows the size of the signal in part, its sign and its lead depend on what the model has learnt."
         )
-    if absolute < KEPT:
+    if not _fails(absolute, signed, alone):
         return (
             f"{measured}: the attributions depend on what the model has learnt only in part. Compare leads and waves "
             "with those of an untrained model before reading anything into them."

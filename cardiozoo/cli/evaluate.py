@@ -88,6 +88,7 @@ def _evaluate(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from rich.console import Console
 
     from cardiozoo.evaluation.evaluate import evaluate_run, evaluate_table
+    from cardiozoo.evaluation.focal import focal_note
 
     judge = evaluate_run if options.source.is_dir() else evaluate_table
     result = judge(options.source, out=options.out, split=options.split, report=not options.no_report, **settings)
@@ -97,7 +98,8 @@ def _evaluate(options: argparse.Namespace, settings: dict[str, Any]) -> int:
         return 0
     console, messages = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     result.render(console)
-    for note in result.notes:
+    printed = focal_note(result.run, result.predictions)
+    for note in (note for note in result.notes if note != printed):
         messages.print(f"Note: {note}", markup=False)
     print(f"Tables: {result.folder}")
     if result.report:

@@ -92,8 +92,9 @@ def run(argv: Sequence[str]) -> int:
     explanation, generation = _explain(options, trained, cases)
     from cardiozoo.analysis import explain_files as files
     from cardiozoo.data.progress import progress_bar
+    from cardiozoo.evaluation.folders import make_folder
 
-    out.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(out.folder)
     clear_folder(out.folder)
     files.write_samples(out, cases, explanation)
     if explanation is not None:

@@ -43,7 +43,7 @@ def _attributions(console: Console, found: Explanation) -> None:
     if len(known):
         told = f"median {np.median(known):.2%}, largest {known.max():.2%} of the difference of the outputs"
         console.print(f"Completeness error: {told}; baseline {found.attribution.baseline}.", highlight=False)
-    if found.sanity is not None:
+    if found.sanity is not None and not found.sanity.fails:  # one that fails is the first note below
         console.print(found.sanity.verdict, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -19,6 +19,7 @@ from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.areas import Areas
 from cardiozoo.evaluation.bootstrap import Interval, PatientDraws
 from cardiozoo.evaluation.evaluate import progress_bar
+from cardiozoo.evaluation.folders import make_folder
 from cardiozoo.evaluation.kinds import KINDS
 from cardiozoo.evaluation.metrics import mean_of_defined
 from cardiozoo.evaluation.predictions import CLASSIFICATION, Predictions, read_predictions
@@ -69,7 +70,7 @@ class Comparison:
 
     def write(self, folder: Path) -> list[Path]:
         """``differences.csv`` and ``differences.json``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         about = {"a": self.name_a, "b": self.name_b, "synthetic": self.synthetic, "notes": list(self.notes)}
         return tables.write_table(self.table, "differences", folder, about)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.decisions import TITLES as DECISIONS
+from cardiozoo.evaluation.focal import focal_note
 from cardiozoo.evaluation.kinds import KINDS
 from cardiozoo.evaluation.metrics import METRICS, TITLES
 from cardiozoo.evaluation.predictions import CLASSIFICATION
@@ -37,13 +38,22 @@ def with_interval(row: dict[str, float | None], digits: int = 3, value: str = "v
     return f"{middle:.{digits}f} ({low:.{digits}f}, {high:.{digits}f})"
 
 
+def significant(value: float, digits: int = 4) -> str:
+    """So many significant digits, zeros at the end included: ``735.0`` beside ``611.9``."""
+    text = f"{value:#.{digits}g}"
+    if "e" in text and 1 <= abs(value) < 1e9:
+        return f"{value:.0f}"
+    return text.removesuffix(".")
+
+
 def plain(row: dict[str, float | None], value: str = "value") -> str:
     """As ``with_interval``, with four significant digits: for values that have units."""
     middle, low, high = row[value], row["low"], row["high"]
     if middle is None or math.isnan(middle):
         return "undefined"
-    limits = "(no limits)" if low is None or high is None or math.isnan(low) else f"({low:.4g}, {high:.4g})"
-    return f"{middle:.4g} {limits}"
+    lacking = low is None or high is None or math.isnan(low)
+    limits = "(no limits)" if lacking else f"({significant(low)}, {significant(high)})"
+    return f"{significant(middle)} {limits}"
 
 
 def render(evaluation: Evaluation, console: Console | None = None) -> None:
@@ -64,7 +74,7 @@ def render(evaluation: Evaluation, console: Console | None = None) -> None:
     unit = "patients" if predictions.has_patients else "rows"
     caption = [f"{settings.level:.0%} percentile intervals, {settings.n_bootstrap:,} bootstrap draws of {unit}."]
     undefined = _undefined(evaluation) if predictions.kind == CLASSIFICATION else ""
-    caption += [undefined] if undefined else []
+    caption += [line for line in (undefined, focal_note(evaluation.run, predictions)) if line]
     caption += ["Synthetic data: these numbers say nothing about patients."] if evaluation.synthetic else []
     for table in parts:
         console.print(table)
@@ -98,6 +108,8 @@ def _decisions(evaluation: Evaluation) -> Table:
     table.add_column(str(rows[0]["class"]) if several else "value", justify="right", no_wrap=True)
     for metric, row in zip(DECISIONS.values(), rows, strict=True):
         table.add_row(metric, with_interval(row))
+        if row["larger_class"] is not None:
+            table.add_row("  always the larger class", number(row["larger_class"]), style="dim")
     return table
 
 

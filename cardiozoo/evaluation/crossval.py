@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cardiozoo.evaluation import folds, tables
-from cardiozoo.evaluation.console import number, plain, with_interval
+from cardiozoo.evaluation.console import number, plain, significant, with_interval
 from cardiozoo.evaluation.evaluate import Evaluation, evaluate_run
 from cardiozoo.evaluation.figures import BLUE, ORANGE, house_style, inline_svg, new_figure, save_png
+from cardiozoo.evaluation.focal import focal_note
 from cardiozoo.evaluation.folds import FoldScores, Summary
 from cardiozoo.evaluation.predictions import CLASSIFICATION, REGRESSION
 from cardiozoo.evaluation.run import read_run
@@ -128,6 +129,17 @@ class CrossvalResult:
         console.print(table)
         draws = f"{self.pooled.settings.level:.0%} bootstrap intervals over patients"
         console.print(f"sd: {DEVIATIONS[self.ddof]}; {draws}.", style="dim", highlight=False)
+        for line in self.remarks():
+            console.print(line, style="dim", highlight=False, soft_wrap=True)
+
+    def remarks(self) -> list[str]:
+        """What the accuracy has to be compared with, and what scores of a focal loss are."""
+        if self.kind != CLASSIFICATION:
+            return []
+        larger = self.pooled.decision()["larger_class"]
+        compared = [] if larger is None else [f"Accuracy of always the larger class, pooled: {number(larger)}."]
+        focal = focal_note(self.pooled.run, self.pooled.predictions)
+        return [*compared, *([focal] if focal else [])]
 
     def mean_sd(self, name: str) -> str:
         """``0.812 ± 0.020``."""
@@ -135,7 +147,7 @@ class CrossvalResult:
         return "undefined" if part.folds == 0 else f"{self._number(part.mean)} ± {self._number(part.sd)}"
 
     def _number(self, value: float) -> str:
-        return number(value) if self.kind == CLASSIFICATION or value != value else f"{value:.4g}"
+        return number(value) if self.kind == CLASSIFICATION or value != value else significant(value)
 
     def _interval(self, name: str) -> str:
         row = self.pooled_row(name)

@@ -16,6 +16,7 @@ import polars as pl
 from cardiozoo.errors import OptionError
 from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.areas import Advance
+from cardiozoo.evaluation.folders import check_writable, make_folder
 from cardiozoo.evaluation.judging import judge
 from cardiozoo.evaluation.predictions import Predictions, read_predictions
 from cardiozoo.evaluation.run import RunFacts, find_predictions, read_run
@@ -191,9 +192,11 @@ def _evaluate(
 ) -> Evaluation:
     """Tables and plots go into ``folder``, the report to ``page`` if one is asked for."""
     predictions = read_predictions(table, split, _kind(facts, settings), facts.choice)
+    for place in (folder, page.parent):
+        check_writable(place)  # whoever is refused should not have waited for the draws
     with progress_bar(settings.n_bootstrap, progress) as advance:
         frames, notes = judge(predictions, facts, settings, advance)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     about = about_of(predictions, facts, settings)
     files = [path for name, frame in frames.items() for path in tables.write_table(frame, name, folder, about)]
     if not report and page.exists():

@@ -14,6 +14,7 @@ from cardiozoo.evaluation.areas import Advance, Areas, Region
 from cardiozoo.evaluation.bootstrap import PatientDraws
 from cardiozoo.evaluation.calibration import calibration
 from cardiozoo.evaluation.decisions import judge_decisions
+from cardiozoo.evaluation.focal import focal_note
 from cardiozoo.evaluation.kinds import KINDS
 from cardiozoo.evaluation.predictions import CLASSIFICATION, REGRESSION, UNSUPERVISED, Predictions
 from cardiozoo.evaluation.regression import agreement
@@ -41,7 +42,8 @@ def judge(
             calibrated = calibration(predictions, draws, settings.bins, settings.level)
             rows["calibration"], rows["reliability"] = tables.calibration_rows(calibrated)
             rows["decisions"] = _decisions(predictions, settings, regions, draws)
-            notes += _zero_over_zero(rows["decisions"])
+            focal = focal_note(facts, predictions)
+            notes = [*([focal] if focal else []), *notes, *_zero_over_zero(rows["decisions"])]
         case "regression":
             rows["agreement"] = tables.agreement_rows(agreement(predictions, draws, settings.level))
     return {name: tables.frame(name, content, facts.synthetic) for name, content in rows.items()}, tuple(notes)

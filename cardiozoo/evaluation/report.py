@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from markupsafe import Markup
 from cardiozoo.evaluation import tables
 from cardiozoo.evaluation.calibration import MEASURES, POOLED
 from cardiozoo.evaluation.cohort import Cohort
-from cardiozoo.evaluation.console import number, plain, with_interval
+from cardiozoo.evaluation.console import number, plain, significant, with_interval
 from cardiozoo.evaluation.decisions import TITLES as DECISIONS
 from cardiozoo.evaluation.evaluate import Evaluation
 from cardiozoo.evaluation.figures import house_style, inline_svg, save_png
+from cardiozoo.evaluation.focal import focal_note
 from cardiozoo.evaluation.kinds import KINDS
 from cardiozoo.evaluation.metrics import METRICS, TITLES
 from cardiozoo.evaluation.plots import PLOTS
@@ -34,6 +36,10 @@ AGREEMENT_TITLES = {
     "upper_limit": "upper limit of agreement",
     "slope": "slope of prediction on target",
 }
+# The departures are those of the classes, whatever options a run was given.
+DEPARTURE_TITLES = {column: column for column in DEPARTURE} | {"here": "here, by default"}
+# Facts that a run which has not ended yet cannot know.
+OF_THE_END = ("status", "finished", "wall_seconds")
 MOST_GAPS = 24
 # Keys of a step of the cohort's flow that are not numbers of something left.
 NO_UNITS = ("step", "reason", "part_of", "excluded")
@@ -83,8 +89,10 @@ def render_html(evaluation: Evaluation, drawn: dict[str, dict[str, Any]]) -> str
             cohort=cohort,
             cohort_facts=_flat(cohort.facts),
             departures=run.departures,
-            departure_columns=DEPARTURE,
-            run_rows=_flat({key: value for key, value in run.facts.items() if key != "departures"}),
+            departure_columns=DEPARTURE_TITLES,
+            changed=run.changed_options,
+            set_here=run.set_here,
+            run_rows=_flat(_stated(run.facts)),
             subject=_subject(evaluation),
             **parts[predictions.kind](evaluation),
         )
@@ -100,9 +108,20 @@ def template_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "interval": with_interval, "words": _words}
-    environment.filters |= {"count": _count, "percent": _percent, "amount": _amount, "plain": plain}
+    environment.filters |= {"number": number, "interval": _wrapping(with_interval), "plain": _wrapping(plain)}
+    environment.filters |= {"count": _count, "percent": _percent, "amount": _amount, "words": _words}
+    environment.filters["apart"] = _apart
     return environment
+
+
+def _wrapping(written: Callable[[dict[str, float | None]], str]) -> Callable[[dict[str, float | None]], Markup]:
+    return lambda row: _apart(written(row))
+
+
+def _apart(text: str) -> Markup:
+    """A value with its limits, which go to a line of their own where a table would be wider than the page."""
+    value, space, limits = text.partition(" ")
+    return Markup('{} <span class="limits-of">{}</span>' if space else "{}").format(value, limits)
 
 
 def _figure(drawn: dict[str, Any], what: str) -> Markup:
@@ -122,6 +141,7 @@ def _classification(evaluation: Evaluation) -> dict[str, Any]:
         "measures": MEASURE_TITLES,
         "decisions": _decisions(evaluation),
         "decision_metrics": DECISIONS,
+        "focal": focal_note(evaluation.run, evaluation.predictions),
         "undefined": _undefined(evaluation),
     }
 
@@ -263,6 +283,12 @@ def _undefined(evaluation: Evaluation) -> list[dict[str, Any]]:
     return list(lines.values())
 
 
+def _stated(facts: dict[str, Any]) -> dict[str, Any]:
+    """What run.json says; of a run that is going on, and judged as its last step, not how and when it ended."""
+    left_out = ("departures", *(OF_THE_END if facts.get("status") == "running" else ()))
+    return {key: value for key, value in facts.items() if key not in left_out}
+
+
 def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested facts as dotted names and text; lists on one line."""
     rows: list[tuple[str, str]] = []
@@ -282,11 +308,14 @@ def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
-def _amount(value: float | None) -> str:
-    """A count as it is, a share in per cent."""
+def _amount(cell: tuple[float | None, bool]) -> str:
+    """A count as it is, a share in per cent, any other number with four significant digits."""
+    value, share = cell
     if value is None or value != value:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else _percent(value)
+    if share:
+        return _percent(value)
+    return f"{value:,}" if isinstance(value, int) else significant(value)
 
 
 def _words(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import polars as pl
 from cardiozoo.errors import PredictionsError
 from cardiozoo.evaluation.predictions import CLASSIFICATION, PREDICTION_KINDS
 
+_OPTION = re.compile(r"(?<![\w.])(?<!: )(?<!or )(model\.|data\.|)([a-z_][a-z0-9_]*)(?=$|[:,;)]| \(| and )")
 DEPARTURE = ("topic", "paper", "released", "here", "option")
 
 
@@ -25,6 +27,7 @@ class RunFacts:
         manifest: data_manifest.json, the manifest of the store.
         cohort: cohort.json, what the data module says of the samples of this run.
         config: config.yaml as text.
+        loss: The loss that the run was trained with, as its configuration says; None if it does not.
         curves: logs/metrics.csv, one row an entry of the logger.
         absent: File -> why it says nothing, for those that are missing or unreadable.
     """
@@ -34,6 +37,7 @@ class RunFacts:
     manifest: dict[str, Any] = field(default_factory=dict)
     cohort: dict[str, Any] = field(default_factory=dict)
     config: str = ""
+    loss: str | None = None
     curves: pl.DataFrame | None = None
     absent: dict[str, str] = field(default_factory=dict)
 
@@ -88,6 +92,35 @@ class RunFacts:
                 found[str(kind)] = [{column: str(row.get(column, "")) for column in DEPARTURE} for row in listed]
         return found
 
+    @property
+    def changed_options(self) -> dict[str, dict[str, Any]]:
+        """Options that this run gave another value than the default of their class: component -> name -> value.
+
+        A component of which run.json does not say so is left out.
+        """
+        found = {}
+        for kind in ("model", "data"):
+            stated = self.part(kind).get("options_changed")
+            if isinstance(stated, dict):
+                found[kind] = {
+                    str(name): change.get("value") if isinstance(change, dict) else change
+                    for name, change in stated.items()
+                }
+        return found
+
+    def set_here(self, kind: str, row: dict[str, str]) -> list[str]:
+        """Options that a departure names and this run changed, as ``fusion = released``.
+
+        Only the names of options count: a word after ``: `` or ``or `` is a value, and ``val_fraction of prepare`` an
+        option of something else.
+        """
+        changed, found = self.changed_options, []
+        for prefix, name in _OPTION.findall(row["option"]):
+            values = changed.get(prefix.rstrip(".") or kind, {})
+            if name in values:
+                found.append(f"{prefix}{name} = {values[name]}")
+        return list(dict.fromkeys(found))
+
     def part(self, name: str) -> dict[str, Any]:
         """One object of run.json; empty where the file, which any framework may have written, has none."""
         content = self.facts.get(name)
@@ -112,7 +145,8 @@ def read_run(folder: Path) -> RunFacts:
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
     if not text:
         absent["config.yaml"] = "there is no such file beside the predictions"
-    return RunFacts(folder, facts, manifest, cohort, text, _curves(folder, absent), absent)
+    loss = _loss(text or _config_of_folds(folder))
+    return RunFacts(folder, facts, manifest, cohort, text, loss, _curves(folder, absent), absent)
 
 
 def find_predictions(folder: Path) -> Path:
@@ -153,6 +187,32 @@ def _json(path: Path, absent: dict[str, str]) -> dict[str, Any]:
         absent[path.name] = "the file holds no JSON object"
         return {}
     return content
+
+
+def _config_of_folds(folder: Path) -> str:
+    """The pooled table of a cross-validation lies beside its folds, whose configurations differ in a number alone."""
+    config = folder.parent / "fold_0" / "config.yaml"
+    pooled = folder.name == "pooled" and config.is_file()
+    return config.read_text(encoding="utf-8", errors="replace") if pooled else ""
+
+
+def _loss(config: str) -> str | None:
+    """The option ``loss`` of the model in a configuration.
+
+    Where it is left to the model, whoever has an option ``focal_alpha`` takes the focal loss: the others have no use
+    for it. (Of a regression, which has no such scores, nobody asks.)
+    """
+    import yaml
+
+    try:
+        content = yaml.load(config, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        options = content["model"]["init_args"]
+        stated = options.get("loss")
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):  # any framework may have written the file
+        return None
+    if stated is None and "focal_alpha" in options:
+        return "focal"
+    return stated if isinstance(stated, str) else None
 
 
 def _curves(folder: Path, absent: dict[str, str]) -> pl.DataFrame | None:

@@ -49,7 +49,13 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "decisions": {"subset": pl.String, "class": pl.String, "metric": pl.String}
     | VALUE
     | DRAWS
-    | {"zero_over_zero": pl.Int64, "labelled": pl.Int64, "positives": pl.Int64, "decided": pl.Int64}
+    | {
+        "larger_class": pl.Float64,
+        "zero_over_zero": pl.Int64,
+        "labelled": pl.Int64,
+        "positives": pl.Int64,
+        "decided": pl.Int64,
+    }
     | SIZE,
     "agreement": {"target": pl.String, "measure": pl.String} | VALUE | DRAWS,
     "calibration": {"class": pl.String, "measure": pl.String} | VALUE | DRAWS,
@@ -198,8 +204,12 @@ def calibration_rows(result: Calibration) -> tuple[list[dict[str, Any]], list[di
 def decision_rows(
     subset: str, decisions: Decisions, classes: tuple[str, ...], one_hot: bool, level: float
 ) -> list[dict[str, Any]]:
-    """All classes together first (macro; overall for a choice among classes), then each class; one class is itself."""
+    """All classes together first (macro; overall for a choice among classes), then each class; one class is itself.
+
+    Rows of the accuracy say in ``larger_class`` what always deciding for the larger class would reach.
+    """
     rows = []
+    larger = larger_shares(decisions, one_hot)
     size = {"rows": decisions.rows, "patients": decisions.patients}
     for metric in DECISIONS:
         if len(classes) > 1:
@@ -207,14 +217,29 @@ def decision_rows(
             counts = {"labelled": None, "positives": None, "decided": None}
             zeros = {"zero_over_zero": int(decisions.zero_over_zero[-1]) if metric == "mcc" and one_hot else None}
             key = {"subset": subset, "class": OVERALL if one_hot else MACRO, "metric": metric}
-            rows.append(key | interval.row() | zeros | counts | size)
+            reference = {"larger_class": larger[-1] if metric == "accuracy" else None}
+            rows.append(key | interval.row() | reference | zeros | counts | size)
         for c, name in enumerate(classes):
             interval = Interval.from_draws(decisions.values[metric][c], decisions.draws[metric][:, c], level)
             counts = {k: int(getattr(decisions, k)[c]) for k in ("labelled", "positives", "decided")}
             zeros = {"zero_over_zero": int(decisions.zero_over_zero[c]) if metric == "mcc" else None}
             key = {"subset": subset, "class": name, "metric": metric}
-            rows.append(key | interval.row() | zeros | counts | size)
+            reference = {"larger_class": larger[c] if metric == "accuracy" else None}
+            rows.append(key | interval.row() | reference | zeros | counts | size)
     return rows
+
+
+def larger_shares(decisions: Decisions, one_hot: bool) -> list[float | None]:
+    """Per class and then overall, the accuracy of always deciding for what is more frequent; None without labels.
+
+    Of one class: its presence or its absence. Overall: the mean of that, as the accuracy is; of a choice among classes,
+    the share of the most frequent one.
+    """
+    labelled = decisions.labelled > 0
+    positive = np.divide(decisions.positives, decisions.labelled, where=labelled, out=np.full(len(labelled), np.nan))
+    single = np.maximum(positive, 1 - positive)
+    overall = float(positive.max()) if one_hot else float(mean_of_defined(single))
+    return [None if np.isnan(share) else float(share) for share in (*single, overall)]
 
 
 def column_rows(subset: str, areas: Areas, columns: tuple[str, ...], level: float) -> list[dict[str, Any]]:
