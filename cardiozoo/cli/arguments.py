@@ -41,6 +41,9 @@ class Arguments:
     checkpoint: Path | None = None
     resume: Path | None = None
     source_run: Path | None = None
+    run_config: dict[str, Any] = field(default_factory=dict)  # of the source run, before any flag
+    run_facts: dict[str, Any] = field(default_factory=dict)  # its run.json
+    changed: list[Any] = field(default_factory=list)  # what a resumed run has other than before, see cli/resumed.py
 
     @property
     def only_looking(self) -> bool:
@@ -75,6 +78,8 @@ def expand(argv: list[str], read_hyperparameters: ReadHyperparameters) -> Argume
         config = _config_of_run(result)
         if result.checkpoint is not None and not result.only_help:
             config = _completed(config, read_hyperparameters(result.checkpoint))
+        result.run_config = config
+        result.run_facts = json.loads((result.source_run / "run.json").read_text(encoding="utf-8"))
         result.asked = merged(config, result.asked)
         below = [_inline(config)]
     else:

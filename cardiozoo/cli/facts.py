@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ def run_facts(
     """The facts of a run at its start, but for its seed and the metric that selects its best checkpoint."""
     parameters = list(model.parameters())
     source = arguments.source_run if arguments.resume is None else None
-    before = json.loads((arguments.source_run / "run.json").read_text()) if arguments.source_run else {}
+    before = arguments.run_facts
     return {
         "command": arguments.command,
         "command_line": shlex.join(["cardiozoo", *arguments.argv]),
@@ -43,6 +42,7 @@ def run_facts(
         "task": _task(data),
         "recipe": before.get("recipe") or _recipe(arguments),
         "deviations": [*before.get("deviations", []), *deviations(arguments, defaults)],
+        **_changed_on_resume(arguments),
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
         "strategy": type(trainer.strategy).__name__,
@@ -123,6 +123,17 @@ def _recipe(arguments: Arguments) -> dict[str, Any]:
         "source": [f"{recipe.name} ({recipe.package})" for recipe in arguments.recipes],
         "preset_note": "small preset for the synthetic cohort, not the paper's" if small else None,
     }
+
+
+def _changed_on_resume(arguments: Arguments) -> dict[str, Any]:
+    """Each time that the run went on with other options, those of the machine among them: when, and which."""
+    if arguments.resume is None:
+        return {}
+    changes = [*arguments.run_facts.get("changed_on_resume", [])]
+    if arguments.changed:
+        options = {change.option: {"before": change.before, "now": change.now} for change in arguments.changed}
+        changes.append({"resume": len(arguments.run_facts.get("resumed", [])) + 1, "options": options})
+    return {"changed_on_resume": changes} if changes else {}
 
 
 def _plain(value: Any) -> Any:

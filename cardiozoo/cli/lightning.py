@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 
 from cardiozoo.cli.arguments import Arguments
 from cardiozoo.cli.parser_errors import in_three_parts, unknown_option
+from cardiozoo.cli.resumed import allowed_changes
 from cardiozoo.cli.session import Session
 from cardiozoo.cli.typed import COMPONENTS, LINKED, load_config
 from cardiozoo.errors import BrokenPluginError, CardiozooError, OptionError
@@ -143,6 +144,9 @@ class ZooCLI(LightningCLI):
                 "Checkpoints, or no test after training.",
                 "Add --evaluate false.",
             )
+        if self.arguments.resume is not None:
+            config = yaml.safe_load(self._config_text())
+            self.arguments.changed = allowed_changes(self.arguments, config, self._defaults())
 
     # --- Building ------------------------------------------------------------------------------------------------
 
@@ -157,7 +161,7 @@ class ZooCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         command = self.config[self.subcommand]
         self.session = Session(self.arguments, command, self.model, self.datamodule, self.linked, self._defaults())
-        self.session.open_folder(self._parser(self.subcommand).dump(command, skip_none=False))
+        self.session.open_folder(self._config_text())
         kwargs |= self.session.trainer_arguments(given, **self._monitor(self.datamodule))
         if config.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
@@ -165,9 +169,14 @@ class ZooCLI(LightningCLI):
             kwargs["enable_model_summary"] = False  # one line says how many parameters
         return super().instantiate_trainer(**kwargs)
 
+    def _config_text(self) -> str:
+        return str(self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False))
+
     def _defaults(self) -> dict[str, Any]:
         """Default of every option of model, data and trainer, by its dotted key."""
-        classes = {"model.init_args": type(self.model), "data.init_args": type(self.datamodule), "trainer": Trainer}
+        paths = {kind: self.arguments.component(kind) for kind in COMPONENTS}
+        classes = {f"{kind}.init_args": resolve(path, kind) for kind, path in paths.items() if path is not None}
+        classes["trainer"] = Trainer
         found = {f"{k}.{p.name}": p.default for k, cls in classes.items() for p in _init_parameters(cls).values()}
         found |= {f"trainer.{key}": value for key, value in TRAINER_DEFAULTS.items()}
         return found | {"monitor": None, "monitor_mode": None, "patience": PATIENCE, "seed_everything": SEED}

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from cardiozoo.cli.arguments import Arguments
 from cardiozoo.cli.facts import changed_options, checkpoint_facts, departures, registered_name, run_facts
+from cardiozoo.cli.resumed import as_begun, check_hyperparameters, check_processes
 from cardiozoo.errors import CheckpointError, OptionError
 from cardiozoo.training.callbacks import default_callbacks, validates
 from cardiozoo.training.checkpoints import check_linked, read_hyperparameters
@@ -54,7 +54,7 @@ class Session:
         self.defaults = defaults
         self.command = arguments.command
         self.names = {"model": registered_name("model", type(model)), "data": registered_name("data", type(data))}
-        self.folder = Path()
+        self.folder, self.config_text, self.own_log = Path(), "", False
         self.record: RunRecord | None = None
         self.trainer: Trainer | None = None
         self.monitor: dict[str, str | None] = {}
@@ -65,22 +65,31 @@ class Session:
     # --- Before ----------------------------------------------------------------------------------------------------
 
     def open_folder(self, config_text: str) -> None:
-        """Makes the run folder, or takes up the one that is resumed, and writes config and manifest into it."""
-        if self.arguments.resume is not None:
-            self.folder = continue_run_folder(self.arguments.resume)
-            _check_same_data(self.folder, self.data)
+        """Makes the run folder, or takes up the one that is resumed, in which nothing is touched before ``start``."""
+        self.config_text = config_text
+        resume, checkpoint = self.arguments.resume, self.arguments.checkpoint
+        if resume is not None and checkpoint is not None:
+            _check_same_data(resume, self.arguments.run_facts, self.data)
+            check_hyperparameters(resume, checkpoint, self.model, dict(self.config.model.get("init_args") or {}))
+            self.folder = continue_run_folder(resume)
         else:
             runs, run_dir = Path(self.config.runs), self.config.run_dir
             self.folder = choose_run_folder(
                 runs, self.names["model"], self.names["data"], self.command, run_dir and Path(run_dir)
             )
+
+    def _write_config(self) -> None:
+        """Config and manifest into the run folder, once nothing can refuse the options any more."""
         if global_rank() > 0:
             return
-        config = self.folder / "config.yaml"
-        if config.is_file() and config.read_text(encoding="utf-8") != config_text:
+        config, partial = self.folder / "config.yaml", self.folder / "config.yaml.partial"
+        before = config.read_text(encoding="utf-8") if config.is_file() else None
+        text = self.config_text if before is None else as_begun(self.config_text, before)
+        if before not in (None, text):
             number = len(list(self.folder.glob("config.before-*.yaml"))) + 1
-            config.rename(self.folder / f"config.before-{number}.yaml")
-        config.write_text(config_text, encoding="utf-8")
+            shutil.copyfile(config, self.folder / f"config.before-{number}.yaml")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(config)
         stored = getattr(self.data, "store_path", None)
         if stored is not None and (Path(stored) / "manifest.json").is_file():
             shutil.copyfile(Path(stored) / "manifest.json", self.folder / "data_manifest.json")
@@ -120,16 +129,20 @@ class Session:
             return False
         loggers: list[Logger] = [logger for logger in _as_list(given) if isinstance(logger, Logger)]
         if self.command == "fit" and not any(isinstance(logger, CSVLogger) for logger in loggers):
-            if self.arguments.resume is not None and global_rank() == 0:
-                set_aside(self.folder / "logs", _step(self.arguments.checkpoint))
             loggers.append(CSVLogger(self.folder, name="logs", version=""))
+            self.own_log = True
         return loggers or False
 
     # --- During ----------------------------------------------------------------------------------------------------
 
     def start(self, trainer: Trainer) -> None:
-        """Writes run.json as ``running``."""
+        """Writes config.yaml, and run.json as ``running``; the log of a resumed run goes back to its checkpoint."""
         self.trainer = trainer
+        if self.arguments.resume is not None:
+            check_processes(self.folder, self.arguments.run_facts, trainer.world_size)
+        self._write_config()
+        if self.own_log and self.arguments.resume is not None and global_rank() == 0:
+            set_aside(self.folder / "logs", _step(self.arguments.checkpoint))
         facts = run_facts(self.arguments, self.defaults, self.model, self.data, trainer)
         facts["task"] |= self.monitor
         for kind in ("model", "data"):
@@ -293,8 +306,8 @@ class Session:
             print(text, file=sys.stderr, flush=True)
 
 
-def _check_same_data(run: Path, data: LightningDataModule) -> None:
-    before = yaml.safe_load((run / "run.json").read_text()).get("data", {}).get("manifest_sha256")
+def _check_same_data(run: Path, facts: dict[str, Any], data: LightningDataModule) -> None:
+    before = facts.get("data", {}).get("manifest_sha256")
     now = getattr(data, "manifest_sha256", None)
     if before is not None and now is not None and before != now:
         raise CheckpointError(

@@ -39,7 +39,8 @@ def test_a_killed_drfuse_ends_as_one_that_was_not(
     assert main([*fit, "--run_dir", "whole"]) == 0
     killed = cardiozoo(*fit, *kill, "--run_dir", "cut")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert main(["fit", "--resume", "cut", "--trainer.callbacks", "null"]) == 0
+    Path("cured").touch()
+    assert main(["fit", "--resume", "cut"]) == 0
     states, curves = [], []
     for run in (tmp_path / "whole", tmp_path / "cut"):
         states.append(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])

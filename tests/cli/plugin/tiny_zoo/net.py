@@ -20,7 +20,7 @@ class TinyNet(LightningModule):
         ehr_channels: Linked from the data.
         width: Hidden width.
         learning_rate: Of Adam.
-        kill_at_step: Kill this process, as a power cut would, once this many steps are done.
+        kill_at_step: Kill this process, as a power cut would, once this many steps are done; not with a file ``cured``.
     """
 
     def __init__(
@@ -41,7 +41,8 @@ class TinyNet(LightningModule):
         self.auroc = MultilabelAUROC(num_classes)
 
     def training_step(self, batch, batch_idx):
-        if self.hparams.kill_at_step is not None and self.global_step >= self.hparams.kill_at_step:
+        deadly = self.hparams.kill_at_step is not None and not os.path.exists("cured")
+        if deadly and self.global_step >= self.hparams.kill_at_step:
             os.kill(os.getpid(), signal.SIGKILL)
         loss = nn.functional.binary_cross_entropy_with_logits(self.net(batch["ehr"]), batch["target"])
         self.log("train/loss", loss, on_epoch=True, batch_size=len(batch["id"]))
@@ -88,3 +89,13 @@ class TinySteady(TinyNet):
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)
+
+
+class TinyPlanned(TinyNet):
+    """The same network at a learning rate whose course is planned to the last step."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)
+        steps = self.trainer.estimated_stepping_batches
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.hparams.learning_rate, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
