@@ -144,6 +144,21 @@ def test_the_model_of_the_tutorial_keeps_the_contract():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_the_ecg_model_of_the_tutorial_keeps_the_whole_contract():
+    from cardiozoo.testing.model import CHECKS
+    from cardiozoo.testing.subject import Subject
+
+    names: dict = {"__name__": "tutorial"}
+    exec(python_blocks(ROOT / "docs" / "adding_a_model.md")[1], names)
+    card = {"name": "one_convolution", "title": "-", "summary": "-", "modalities": ["ecg"], "missing": []}
+    card |= {"tasks": ["binary", "multilabel", "multiclass", "regression"], "representation": True}
+    card["tiny"] = {"width": 4}
+    subject = Subject(names["OneConvolution"], card)
+    for check in CHECKS:
+        if check.__name__ != "check_two_processes":  # which has to find the class in a module
+            check(subject)
+
+
 def test_model_pages_are_what_the_cards_say():
     done = subprocess.run([sys.executable, ROOT / "scripts" / "build_model_pages.py", "--check"], capture_output=True)
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()

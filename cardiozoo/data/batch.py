@@ -10,8 +10,12 @@ key                type                     meaning
 ``ehr``            float32 (B, T, channels) standardised, right-padded with 0
 ``ehr_lengths``    int64 (B,)               valid steps, at least 1
 ``cxr``            float32 (B, 3, H, W)     normalised; rows without a radiograph are 0
+``ecg``            float32 (B, 12, T)       leads in the order of ``cardiozoo.data.ecg.LEADS``; 0 where a lead is absent
+``ecg_leads``      bool (B, 12)             which leads are there
+``features``       float32 (B, D)           in place of a modality: vectors of a frozen encoder, computed before
 ``present``        dict of bool (B,)        one mask a modality; True = this row has it
-``target``         float32 (B, C)           0/1, NaN = unlabelled. ``multiclass``: int64 (B,), -1 = unlabelled
+``target``         float32 (B, C)           0/1, or numbers of a ``regression``; NaN = unlabelled. ``multiclass``: int64
+                                            (B,), -1 = unlabelled. Not there when ``unsupervised``
 ``groups``         dict                     per row: ``age`` float32 (B,) in years, ``sex`` list of str, ...
 =================  =======================  ==================================================================
 

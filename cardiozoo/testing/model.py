@@ -20,7 +20,16 @@ from cardiozoo.data.ecg import LIMB_LEADS
 from cardiozoo.testing.batches import concatenate, select, spoil_masked
 from cardiozoo.testing.distributed import distributed_gradients, to_numpy
 from cardiozoo.testing.processes import pair
-from cardiozoo.testing.subject import CLASSES, Check, Subject, answers_of, locate, training_loss
+from cardiozoo.testing.subject import (
+    CLASSES,
+    TARGET_MEAN,
+    TARGET_STD,
+    Check,
+    Subject,
+    answers_of,
+    locate,
+    training_loss,
+)
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 #: Metrics that are logged for a kind of task where they are not those of rankings.
@@ -73,6 +82,13 @@ def check_card(subject: Subject) -> None:
     assert not absent, f"the card lacks {', '.join(absent)}"
     assert set(card["missing"]) <= set(card["modalities"]), "the card tolerates a missing modality it does not use"
     assert subject.kinds, f"the card's tasks {card['tasks']} hold none of {', '.join(CLASSES)}"
+    allowed = getattr(subject.cls, "task_kinds", None)
+    if allowed is not None:
+        more = sorted(set(subject.kinds) - set(allowed))
+        assert not more, (
+            f"the card lists {', '.join(more)}, and the class takes {', '.join(allowed)}: write what it can be trained "
+            "for into its class attribute task_kinds, or take it off the card"
+        )
 
 
 def check_shapes(subject: Subject) -> None:
@@ -206,6 +222,26 @@ def check_record(subject: Subject) -> None:
             assert column.shape in ((size,), (size, classes)), f"extra {name!r} has shape {tuple(column.shape)}"
 
 
+def check_units(subject: Subject) -> None:
+    """A regression answers in the target's own units: it is told their mean and spread in training, and uses them."""
+    if "regression" not in subject.kinds:
+        return
+    known = inspect.signature(subject.cls.__init__).parameters
+    every = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    absent = [name for name in ("target_mean", "target_std") if not every and name not in known]
+    assert not absent, (
+        f"__init__ has no {' and no '.join(absent)}: the data answer them, and without them a target of 100 mmHg is "
+        "learned as it is; pass them on to ZooModel, which standardises the target and gives answers in its units"
+    )
+    batch, scores = subject.batch("regression"), []
+    for shift in (0.0, 100.0):
+        moved = {"target_mean": [mean + shift for mean in TARGET_MEAN], "target_std": list(TARGET_STD)}
+        model = replace(subject, init={**subject.init, **moved}).build("regression").eval()
+        with torch.no_grad():
+            scores.append(model.predict_step(batch, 0)["score"])
+    _same(scores[1], scores[0] + 100.0, "the answers for a target whose mean is 100 higher")
+
+
 def check_embed(subject: Subject) -> None:
     """``embed`` returns one finite vector a sample, if the card says there is a representation."""
     if not subject.card.get("representation"):
@@ -326,6 +362,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_rows,
     check_batch_of_one,
     check_record,
+    check_units,
     check_embed,
     check_checkpoint,
     check_bf16,

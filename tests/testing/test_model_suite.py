@@ -17,8 +17,8 @@ CARD = dict(modalities=["ehr", "cxr"], tasks=["multilabel"], missing=["cxr"], re
 class Sound(ZooModel):
     """Two linear encoders, summed: the smallest model that keeps every rule."""
 
-    def __init__(self, num_classes: int = 3, ehr_channels: int = 76) -> None:
-        super().__init__(num_classes)
+    def __init__(self, num_classes: int = 3, ehr_channels: int = 76, task_kind: str = "multilabel") -> None:
+        super().__init__(num_classes, None, task_kind)
         self.save_hyperparameters()
         self.ehr = nn.Linear(ehr_channels, 4)
         self.cxr = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(192, 4))
@@ -133,6 +133,34 @@ def test_a_broken_rule_is_found_and_named(cls, check, words):
     assert words in str(caught.value)
     if words:
         assert isinstance(caught.value, AssertionError)
+
+
+class Regresses(Sound):
+    """Knows nothing of the target's units."""
+
+    task_kinds = ("multilabel", "regression")
+
+
+class TakesNoNotice(Regresses):
+    def __init__(self, num_classes=3, ehr_channels=76, task_kind="multilabel", target_mean=None, target_std=None):
+        super().__init__(num_classes, ehr_channels, task_kind)
+
+
+@pytest.mark.parametrize(
+    ("cls", "check", "words"),
+    [
+        (Sound, "card", "write what it can be trained for into its class attribute task_kinds"),
+        (Regresses, "units", "has no target_mean and no target_std"),
+        (TakesNoNotice, "units", "100 higher differ"),
+    ],
+)
+def test_what_a_regression_needs_is_said(cls, check, words, monkeypatch):
+    card = {**CARD, "name": "under test", "title": "A test", "summary": "One.", "tiny": {}}
+    card["tasks"] = ["multilabel", "regression"]
+    monkeypatch.setattr("cardiozoo.testing.subject.read_card", lambda entry: card)
+    (chosen,) = [one for one in model_checks(cls) if str(one) == check]
+    with pytest.raises(AssertionError, match=words):
+        chosen()
 
 
 def test_a_process_that_waits_for_ever_is_found(monkeypatch):
