@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -155,7 +156,8 @@ def test_the_table_shows_measured_beside_published(tmp_path: Path) -> None:
     table = pl.read_csv(tmp_path / "table2.csv")
     assert table["accuracy_measured"].to_list() == [None, 0.5, None] and table["accuracy_published"][2] == 0.855
     html = (tmp_path / "report.html").read_text()
-    assert "SYNTHETIC DATA" in html and "0.855 ± 0.01" in html and "0.500 ± 0.125" in html
+    words = re.sub("<[^>]+>", "", html)  # a deviation may go to a line of its own
+    assert "SYNTHETIC DATA" in html and "0.855 ± 0.01" in words and "0.500 ± 0.125" in words
     console = Console(width=120, file=StringIO())
     render_reproduction(rows, 0, console)
     text = console.file.getvalue()

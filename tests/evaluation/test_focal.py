@@ -12,6 +12,7 @@ import pytest
 from fake_run import predictions_table, write_run
 from rich.console import Console
 
+from cardiozoo.evaluation.crossval import CrossvalResult
 from cardiozoo.evaluation.evaluate import Evaluation, evaluate_run
 from cardiozoo.evaluation.run import read_run
 
@@ -119,3 +120,18 @@ def test_pooled_folds_have_the_loss_of_their_configuration(tmp_path: Path) -> No
     (tmp_path / "fold_0" / "config.yaml").write_text(config("{loss: focal}"))
     assert read_run(tmp_path / "pooled").loss == "focal" and read_run(tmp_path / "other").loss is None
     assert read_run(tmp_path / "pooled").config == "", "one fold's configuration is not that of the pooled table"
+
+
+def test_a_cross_validation_says_both_under_its_table(tmp_path: Path) -> None:
+    table = predictions_table(80, 1, 40).with_columns(pl.col("id").alias("patient"))
+    runs = {number: tmp_path / f"fold_{number}" for number in (0, 1)}
+    for number, run in runs.items():
+        write_run(run, table[40 * number : 40 * number + 40])
+        (run / "config.yaml").write_text(config("{loss: focal}"))
+    found = CrossvalResult.from_runs(runs, tmp_path / "pooled", report=False, n_bootstrap=5)
+    positive = table[next(c for c in table.columns if c.startswith("target/"))].mean()
+    console = Console(width=200, file=StringIO())
+    found.render(console)
+    found.write_report(tmp_path, {"command_line": "cardiozoo crossval"})
+    for text in (console.file.getvalue(), (tmp_path / "report.html").read_text()):
+        assert f"always the larger class, pooled: {max(positive, 1 - positive):.3f}" in text and text.count(NOTE) == 1
