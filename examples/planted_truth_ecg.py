@@ -40,7 +40,7 @@ SIGNALS = [
 ]
 LATENT = ["--model.latent_size", "64", "--model.channels", "[8, 16, 32]"]
 PRETRAINING = [*LATENT, "--model.reconstruction_weight", "0.5"]
-# Most epochs of each; the best one on the validation split is judged, with few labels an early one.
+# Epochs of each; the best one on the validation split is judged, the last one where labels are few.
 EPOCHS = {"pretraining": 20, "head": 60, "network": 40}
 # Labelled patients, and how many times so many are drawn: with fifty, it matters which.
 LABELS = {50: 5, 200: 5, 800: 2}
@@ -136,10 +136,14 @@ def head(lab: Lab, name: str, encoder: str, plant: str, *options: object) -> Pat
 
 
 def few(lab: Lab, kind: str, labels: int) -> list[Path]:
-    """Runs with so many labelled patients, one for each time that they are drawn."""
+    """Runs with so many labelled patients, one for each time that they are drawn.
+
+    No validation split chooses an epoch, as published: whoever has fifty labels has no two hundred others for that.
+    """
     runs = []
     for draw in range(LABELS[labels]):
         name, drawn = f"{kind} {labels} {draw}", ["--data.train_patients", labels, "--data.fold_seed", 42 + draw]
+        drawn += ["--trainer.limit_val_batches", 0]
         if kind == "scratch":
             options = ["--data.store", lab.store("full"), *LATENT, *drawn, "--model.learning_rate", 1e-3]
             budget = ["--trainer.max_epochs", EPOCHS["network"]]
@@ -179,7 +183,7 @@ def network(lab: Lab, plant: str, leads: str) -> Path:
 def six_and_twelve(lab: Lab) -> list[Claim]:
     claims = []
     for plant, words, expected in (
-        ("right_atrium", "the signal sits in the limb leads", "within 0.03"),
+        ("right_atrium", "the signal sits in the limb leads", "at most 0.03"),
         ("chest", "the signal sits where limb leads see nothing", "> 0.08"),
     ):
         heads = [head(lab, f"head {plant} {n}", "ls_emvae", plant, "--data.leads", n) for n in ("all", "limb")]
@@ -314,7 +318,7 @@ def verdict(expected: str, value: float, low: float, high: float) -> bool | None
         "> 0.5": low > 0.5,
         "> 0.08": low > 0.08,
         "about 0": low <= 0 <= high,
-        "within 0.03": abs(value) <= 0.03,
+        "at most 0.03": value <= 0.03,
         "reported": None,
     }
     return sides[expected]
