@@ -37,15 +37,15 @@ def prepared(table: Path, text: str, encoding: str = "utf-8", **options: Any) ->
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_semicolons_decimal_commas_and_encodings(folder: Path, mark: str, encoding: str) -> None:
-    lines = ["path;patient;mPAP;PAWP;code", "Müller/r0;a;22,5;;1,2", "Müller/r1;b;19;NA;x", "Müller/r2;c;,5;8,25;3"]
+    lines = ["path;patient;mPAP;PVR;code", "Müller/r0;a;22,5;;1,2", "Müller/r1;b;19;NA;x", "Müller/r2;c;9,5;,5;3"]
     text = "\r\n".join([*lines, ";;;;", ""]).replace(";", mark)
     store = prepared(folder / "t.csv", text, encoding)
     records = store.table("records.parquet")
-    assert records["target/mPAP"].to_list() == [22.5, 19.0, 0.5]
-    assert records["target/PAWP"].to_list() == [None, None, 8.25]
+    assert records["target/mPAP"].to_list() == [22.5, 19.0, 9.5]
+    assert records["target/PVR"].to_list() == [None, None, 0.5]
     assert records["target/code"].to_list() == ["1,2", "x", "3"]  # no column of numbers
     notes = " ".join(store.manifest["notes"])
-    assert "Commas in mPAP, PAWP are taken for decimal points." in notes and "separated by" in notes
+    assert "Commas in mPAP, PVR are taken for decimal points." in notes and "separated by" in notes
     assert ("Windows-1252" in notes) == (encoding == "cp1252")
     assert store.manifest["flow"][0]["records"] == 3
     for row in range(3):

@@ -118,12 +118,19 @@ def test_study_times_are_numbers_without_leading_zeros():
 def test_every_folder_says_that_it_is_synthetic():
     root = small()
     marks = [json.loads((root / folder / "SYNTHETIC.json").read_text()) for folder in (".", "mimic-iv", "mimic-cxr")]
+    assert marks[0].pop("contents") == ["mimic-cxr", "mimic-iv", "truth"]
     assert marks[0] == marks[1] == marks[2]
     assert marks[0]["synthetic"] is True
     assert (marks[0]["seed"], marks[0]["patients"]) == (3, 60)
     manifest = json.loads((root / "truth" / "manifest.json").read_text())
     assert manifest["synthetic"] is True
     assert len(manifest["classes"]) == 25
+
+
+def test_the_whole_folder_and_one_of_its_releases_are_of_one_simulation():
+    root = small()
+    assert same_simulation([root], [root / "mimic-cxr"]) == same_simulation([root / "mimic-iv"], [root])
+    assert same_simulation([root], [root / "mimic-cxr"])["seed"] == 3
 
 
 def test_truth_has_one_row_a_main_stay():

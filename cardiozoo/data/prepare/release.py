@@ -54,7 +54,12 @@ def read_simulator(folders: list[Path]) -> dict[str, Any] | None:
                 raise RawDataError(
                     f"{folder / MARKER} is no JSON ({error}).", "The mark that `synthesize` left.", "Simulate again."
                 ) from error
-            return content if isinstance(content, dict) else {"mark": content}
+            # what lies beside the mark differs between the folders of one simulation
+            return (
+                {k: v for k, v in content.items() if k != "contents"}
+                if isinstance(content, dict)
+                else {"mark": content}
+            )
     return None
 
 
