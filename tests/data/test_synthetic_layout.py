@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from synthetic_cohort import read, small, truth
 
+from cardiozoo.data.prepare.release import same_simulation
+
 HEADERS = {
     "mimic-iv/hosp/patients": "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod",
     "mimic-iv/hosp/admissions": "subject_id,hadm_id,admittime,dischtime,deathtime,admission_type,admit_provider_id,"
