@@ -17,12 +17,9 @@ def make_folder(folder: Path) -> None:
     Raises:
         StoreError: It cannot be made or written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "no right to write"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
+    from cardiozoo.evaluation.folders import why_not_made
+
+    if reason := why_not_made(folder):
         raise StoreError(
             f"{folder} cannot be written ({reason}).",
             "A place where folders may be made.",

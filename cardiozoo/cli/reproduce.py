@@ -199,11 +199,13 @@ class Reproduction:
         if "beta_vae" in self.options.models and not self.options.unpublished and 6 in self.options.leads:
             say("beta_vae on 6 leads is a dash in the paper and is not run; --unpublished runs it")
 
-    def _write(self) -> list[dict[str, Any]]:
+    def _write(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Writes the table; its rows, and what is to be warned of."""
         from cardiozoo.evaluation.reproduction import write_reproduction
 
         cells, measured = self._with_earlier()
         rows = table2.rows_of(cells, measured)
+        warnings = table2.check_same_folds(cells, measured)
         about = {
             "paper": "LS-EMVAE (Suvon et al., 2025), Table 2",
             "command_line": quoted(self.argv),
@@ -212,18 +214,18 @@ class Reproduction:
             "folds": self.options.folds,
             "ddof": self.options.ddof,
             "pretrained": {model: str(run) for model, run in self.given.items()},
-            "warnings": table2.check_same_folds(cells, measured),
+            "warnings": warnings,
         }
         write_reproduction(self.folder, rows, about)
-        return rows
+        return rows, warnings
 
     def _with_earlier(self) -> tuple[list[Cell], dict[str, dict[str, Any]]]:
         """The cells of this command and those that an earlier one has finished in the folder, with their results."""
         measured = dict(self.measured)
         known = table2.chosen_cells(table2.MODELS, table2.TASKS, list(table2.LEADS), unpublished=True)
         for cell in known:
-            before = table2.read_result(self.folder / "cells" / cell.name)
-            if cell not in self.cells and before.get("status") == "completed":
+            before = {} if cell in self.cells else table2.read_result(self.folder / "cells" / cell.name)
+            if before.get("status") == "completed":
                 measured[cell.name] = before
         return [cell for cell in known if cell in self.cells or cell.name in measured], measured
 
@@ -232,9 +234,9 @@ class Reproduction:
 
         from cardiozoo.evaluation.reproduction import render_reproduction
 
-        rows = self._write()
+        rows, warnings = self._write()
         render_reproduction(rows, self.options.ddof, Console(width=None if sys.stdout.isatty() else 120))
-        for line in table2.check_same_folds(*self._with_earlier()):
+        for line in warnings:
             say(line)
         print(f"Tables: {self.folder / 'table2.csv'}")
         print(f"Report: {self.folder / 'report.html'}")

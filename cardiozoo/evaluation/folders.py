@@ -29,12 +29,17 @@ def make_folder(folder: Path) -> None:
     Raises:
         OptionError: It cannot be made or written to.
     """
+    if why := why_not_made(folder):
+        raise _refused(folder, why)
+
+
+def why_not_made(folder: Path) -> str:
+    """Make a folder and those above it; why it cannot be made or written to, empty if it can."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise _refused(folder, error.strerror or str(error)) from error
+        return error.strerror or str(error)
+    return "" if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def _refused(folder: Path, why: str) -> OptionError:

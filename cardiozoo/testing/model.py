@@ -226,9 +226,7 @@ def check_units(subject: Subject) -> None:
     """A regression answers in the target's own units: it is told their mean and spread in training, and uses them."""
     if "regression" not in subject.kinds:
         return
-    known = inspect.signature(subject.cls.__init__).parameters
-    every = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
-    absent = [name for name in ("target_mean", "target_std") if not every and name not in known]
+    absent = [name for name in ("target_mean", "target_std") if not subject.takes(name)]
     assert not absent, (
         f"__init__ has no {' and no '.join(absent)}: the data answer them, and without them a target of 100 mmHg is "
         "learned as it is; pass them on to ZooModel, which standardises the target and gives answers in its units"

@@ -94,17 +94,20 @@ class Subject:
         """The kind of task in which everything is checked that does not depend on it."""
         return "multilabel" if "multilabel" in self.kinds else self.kinds[0]
 
+    def takes(self, name: str) -> bool:
+        """Whether ``__init__`` takes an argument of that name, or any."""
+        known = inspect.signature(self.cls.__init__).parameters
+        return name in known or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+
     def arguments(self, kind: TaskKind | None = None) -> dict[str, Any]:
         """Arguments of ``__init__``: the tiny preset, what the caller set, and what data modules say of themselves."""
         kind = kind or self.kind
-        known = inspect.signature(self.cls.__init__).parameters
-        every = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
         shapes = {**SHAPES, **(self.shapes or {})}
         linked: dict[str, Any] = {"num_classes": CLASSES[kind], "task_kind": kind, "ehr_channels": shapes["ehr"][-1]}
         linked |= {"class_names": [f"finding {i}" for i in range(CLASSES[kind])], "ecg_samples": shapes["ecg"][-1]}
         if kind == "regression":
             linked |= {"target_mean": list(TARGET_MEAN), "target_std": list(TARGET_STD)}
-        linked = {name: value for name, value in linked.items() if every or name in known}
+        linked = {name: value for name, value in linked.items() if self.takes(name)}
         return {**linked, **self.card.get("tiny", {}), **self.init}
 
     def build(self, kind: TaskKind | None = None, seed: int = 0) -> LightningModule:
